@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# make            all images: build/x86/NAME.elf, .rom and .tests (the list of its tests)
+# make check      the self-tests, then all images on the backends that `auto` finds
+# make check-fast the self-tests alone
+# make V=1        show the commands
+#
+# An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it.
+
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+ifeq ($(wildcard config.mk),)
+$(error config.mk is missing: run ./configure first)
+endif
+endif
+-include config.mk
+
+B := build
+VERSION ?= 0.1
+PYTHON ?= python3
+Q := $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
+
+IMAGES := $(sort $(basename $(notdir $(wildcard x86/*.c))) $(patsubst x86/%/,%,$(sort $(dir $(wildcard x86/*/*.c)))))
+sources-of = $(wildcard x86/$(1).c x86/$(1)/*.c x86/$(1)/*.S)
+objects-of = $(patsubst %,$(B)/%.o,$(call sources-of,$(1)))
+
+LIB_SOURCES := $(filter-out lib/boot/rom.S lib/tap/image.c,$(wildcard lib/*/*.c lib/*/*.S))
+IMAGE_SOURCES := $(foreach image,$(IMAGES),$(call sources-of,$(image)))
+LIB_OBJECTS := $(LIB_SOURCES:%=$(B)/%.o)
+
+CPPFLAGS := -Ilib -DVERSION='"$(VERSION)"' -MMD -MP
+CFLAGS := -std=gnu11 -O2 -g -m64 -mcmodel=small -mno-red-zone -mgeneral-regs-only \
+	-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables \
+	-fno-omit-frame-pointer -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wundef
+ASFLAGS := -m64 -g -Wa,--fatal-warnings
+LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
+
+.PHONY: all clean install check check-fast check-images compile_commands.json
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: $(foreach image,$(IMAGES),$(B)/x86/$(image).elf $(B)/x86/$(image).rom $(B)/x86/$(image).tests)
+
+# ---- objects
+
+$(B)/%.c.o: %.c config.mk Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(B)/%.S.o: %.S config.mk Makefile
+	$(call say,AS,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ASFLAGS) -c $< -o $@
+
+$(B)/x86/%.name.o: lib/tap/image.c config.mk Makefile
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DIMAGE_NAME='"$*"' -c $< -o $@
+
+# ---- images: link as 64-bit code, hand out as ELF32 (what Multiboot and PVH loaders take)
+
+define image-rule
+$(B)/x86/$(1).elf64: $(call objects-of,$(1)) $(B)/x86/$(1).name.o $(LIB_OBJECTS) lib/boot/image.ld
+	$$(call say,LD,$$@)
+	$$(Q)$$(LD) $$(LDFLAGS) -T lib/boot/image.ld -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach image,$(IMAGES),$(eval $(call image-rule,$(image))))
+
+$(B)/x86/%.elf: $(B)/x86/%.elf64
+	$(Q)$(OBJCOPY) -O elf32-i386 -R .testlist $< $@
+
+$(B)/x86/%.bin: $(B)/x86/%.elf64
+	$(Q)$(OBJCOPY) -O binary -R .testlist -R .note $< $@
+
+$(B)/x86/%.tests: $(B)/x86/%.elf64
+	$(Q)$(OBJCOPY) -O binary --only-section=.testlist --set-section-flags .testlist=alloc $< $@.tmp
+	$(Q)tr -d '\0' <$@.tmp >$@ && rm $@.tmp
+
+$(B)/x86/%.rom: $(B)/x86/%.bin $(B)/rom.bin scripts/mkrom
+	$(Q)$(PYTHON) scripts/mkrom $< $(B)/rom.bin $@
+
+$(B)/rom.bin: $(B)/lib/boot/rom.S.o lib/boot/rom.ld
+	$(Q)$(LD) -m elf_x86_64 -T lib/boot/rom.ld --oformat binary -o $@ $<
+
+# ---- the rest
+
+clean:
+	$(Q)rm -rf $(B)
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

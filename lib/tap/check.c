@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tap/report.h"
+
+#include "console/console.h"
+#include "libc/printf.h"
+#include "libc/string.h"
+
+enum { FULL_FAILURES = 4, TEXT = 160 };
+
+struct failure {
+	const char *file;
+	u32 line;
+	char check[TEXT], which[TEXT], expected[TEXT], actual[TEXT];
+};
+
+static const struct test *test;
+static struct failure failures[FULL_FAILURES];
+static char first_exit[512];
+static u32 checks, failed;
+static const char *case_format;
+static u64 case_values[4];
+
+const char report_aborted[] = "the test cannot go on";
+const char report_skipped[] = "the test is skipped";
+char report_skip_reason[160];
+
+void report_begin(const struct test *next)
+{
+	test = next;
+	checks = failed = 0;
+	case_format = NULL;
+	first_exit[0] = '\0';
+	report_skip_reason[0] = '\0';
+}
+
+u32 report_checks(void)
+{
+	return checks;
+}
+
+u32 report_failures(void)
+{
+	return failed;
+}
+
+/* A double-quoted YAML scalar. */
+static void print_quoted(const char *text)
+{
+	print("\"");
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			print("\\");
+		print("%c", *text);
+	}
+	print("\"");
+}
+
+static void print_entry(const char *indent, const char *key, const char *text)
+{
+	if (!text[0])
+		return;
+	print("%s%s: ", indent, key);
+	print_quoted(text);
+	print("\n");
+}
+
+static void print_failure(const struct failure *failure, const char *first, const char *indent)
+{
+	print("%sat: %s:%u\n", first, failure->file, failure->line);
+	print_entry(indent, "case", failure->which);
+	print_entry(indent, "check", failure->check);
+	print_entry(indent, "expected", failure->expected);
+	print_entry(indent, "actual", failure->actual);
+}
+
+void report_print(void)
+{
+	if (checks <= 1 && !failed)
+		return;
+	print("  ---\n");
+	if (failed)
+		print_failure(&failures[0], "  ", "  ");
+	if (first_exit[0])
+		print("  exit: %s\n", first_exit);
+	print("  checks: %u\n", checks);
+	if (failed)
+		print("  failed: %u\n", failed);
+	if (failed > 1)
+		print("  more:\n");
+	for (u32 i = 1; i < failed && i < FULL_FAILURES; i++)
+		print_failure(&failures[i], "    - ", "      ");
+	print("  ...\n");
+}
+
+void check_case(const char *format, const u64 values[4])
+{
+	case_format = format;
+	for (int i = 0; i < 4; i++)
+		case_values[i] = values[i];
+}
+
+void check_passed(void)
+{
+	checks++;
+}
+
+bool check_failed(const char *file, u32 line, const char *text, const char *expected, const char *actual)
+{
+	struct failure *failure = &failures[failed];
+
+	checks++;
+	if (failed++ >= FULL_FAILURES)
+		return false;
+	failure->file = file;
+	failure->line = line;
+	snprintf(failure->check, TEXT, "%s", text);
+	snprintf(failure->expected, TEXT, "%s", expected);
+	snprintf(failure->actual, TEXT, "%s", actual);
+	failure->which[0] = '\0';
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	if (case_format)
+		snprintf(failure->which, TEXT, case_format, case_values[0], case_values[1], case_values[2],
+			 case_values[3]);
+#pragma GCC diagnostic pop
+	if (failed == 1 && test->fixture->describe)
+		test->fixture->describe(first_exit, sizeof(first_exit));
+	return false;
+}
+
+bool check_true(const char *file, u32 line, const char *text, bool passed)
+{
+	if (!passed)
+		return check_failed(file, line, text, "true", "false");
+	check_passed();
+	return true;
+}
+
+bool check_equal(const char *file, u32 line, const char *text, u64 actual, u64 expected)
+{
+	return check_bits(file, line, text, actual, ~0ull, expected);
+}
+
+bool check_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask, u64 expected)
+{
+	char wanted[TEXT], found[TEXT];
+
+	if (((actual ^ expected) & mask) == 0) {
+		check_passed();
+		return true;
+	}
+	snprintf(found, TEXT, "%#lx", actual);
+	if (mask == ~0ull)
+		snprintf(wanted, TEXT, "%#lx", expected);
+	else
+		snprintf(wanted, TEXT, "%#lx in the bits %#lx", expected & mask, mask);
+	return check_failed(file, line, text, wanted, found);
+}
+
+bool check_between(const char *file, u32 line, const char *text, u64 low, u64 actual, u64 high)
+{
+	char wanted[TEXT], found[TEXT];
+
+	/* Modulo 2^64, so that a range may wrap. */
+	if (actual - low <= high - low) {
+		check_passed();
+		return true;
+	}
+	snprintf(wanted, TEXT, "from %#lx to %#lx", low, high);
+	snprintf(found, TEXT, "%#lx", actual);
+	return check_failed(file, line, text, wanted, found);
+}
+
+bool check_fault(const char *file, u32 line, const char *text, const struct fault *fault, u8 vector, u32 error_code)
+{
+	const struct fault wanted_fault = { .raised = true, .vector = vector, .error_code = error_code };
+	char wanted[TEXT], found[TEXT];
+
+	if (fault->raised && !fault->thrown && fault->vector == vector && fault->error_code == error_code) {
+		check_passed();
+		return true;
+	}
+	if (vector == VECTOR_PF)
+		snprintf(wanted, TEXT, "#PF(%#x)", error_code);
+	else
+		fault_format(wanted, TEXT, &wanted_fault);
+	fault_format(found, TEXT, fault);
+	return check_failed(file, line, text, wanted, found);
+}
+
+bool check_no_fault(const char *file, u32 line, const char *text, const struct fault *fault)
+{
+	char found[TEXT];
+
+	if (!fault->raised) {
+		check_passed();
+		return true;
+	}
+	fault_format(found, TEXT, fault);
+	return check_failed(file, line, text, "no fault", found);
+}
+
+void check_required(bool passed)
+{
+	if (!passed)
+		throw(report_aborted);
+}
+
+void skip(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(report_skip_reason, sizeof(report_skip_reason), format, args);
+	va_end(args);
+	throw(report_skipped);
+}
+
+void tap_leak(const char *name, u64 before, u64 after)
+{
+	char text[TEXT], wanted[32], found[32];
+
+	case_format = NULL;
+	snprintf(text, TEXT, "the test leaves %s as it was", name);
+	snprintf(wanted, sizeof(wanted), "%#lx", before);
+	snprintf(found, sizeof(found), "%#lx", after);
+	check_failed(test->file, test->line, text, wanted, found);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Checks. Each counts; a failed one is recorded with its place and goes on, so a
+ * loop over values reports the first few that fail and how many did. Each returns
+ * whether it passed. require...() end the test where going on would make no sense.
+ */
+#pragma once
+
+#include "x86/fault.h"
+
+#define HERE __FILE__, __LINE__
+
+#define expect(condition)		check_true(HERE, #condition, (condition))
+#define expect_eq(actual, expected)	check_equal(HERE, #actual, (u64)(actual), (u64)(expected))
+/* Bits of actual outside the mask are not looked at. */
+#define expect_bits(actual, mask, expected)	\
+	check_bits(HERE, #actual, (u64)(actual), (u64)(mask), (u64)(expected))
+#define expect_between(low, actual, high)	\
+	check_between(HERE, #actual, (u64)(low), (u64)(actual), (u64)(high))
+#define expect_fault(fault, vector, error_code)	check_fault(HERE, #fault, &(fault), vector, error_code)
+#define expect_no_fault(fault)		check_no_fault(HERE, #fault, &(fault))
+#define fail_check(text, expected, actual)	check_failed(HERE, text, expected, actual)
+
+#define require(condition)		check_required(expect(condition))
+#define require_eq(actual, expected)	check_required(expect_eq(actual, expected))
+#define require_no_fault(fault)		check_required(expect_no_fault(fault))
+
+/*
+ * Name the case that the next checks are about, until the next CASE or the end of
+ * the test: CASE("port %#x, width %u", port, width). Up to four numbers or strings
+ * (no other conversions); it costs next to nothing until a check fails.
+ */
+#define CASE(format, ...) check_case(format, (u64[4]){ CASE_VALUES(0, ##__VA_ARGS__) })
+#define CASE_VALUES(zero, ...) CASE_PICK(zero, ##__VA_ARGS__, CASE4, CASE3, CASE2, CASE1, CASE0)(zero, ##__VA_ARGS__)
+#define CASE_PICK(zero, a, b, c, d, name, ...) name
+#define CASE0(zero) zero
+#define CASE1(zero, a) (u64)(a)
+#define CASE2(zero, a, b) (u64)(a), (u64)(b)
+#define CASE3(zero, a, b, c) (u64)(a), (u64)(b), (u64)(c)
+#define CASE4(zero, a, b, c, d) (u64)(a), (u64)(b), (u64)(c), (u64)(d)
+
+bool check_true(const char *file, u32 line, const char *text, bool passed);
+bool check_equal(const char *file, u32 line, const char *text, u64 actual, u64 expected);
+bool check_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask, u64 expected);
+bool check_between(const char *file, u32 line, const char *text, u64 low, u64 actual, u64 high);
+bool check_fault(const char *file, u32 line, const char *text, const struct fault *fault, u8 vector, u32 error_code);
+bool check_no_fault(const char *file, u32 line, const char *text, const struct fault *fault);
+
+/* Count a check that passed, or record one that did not, for checks of other shapes. */
+void check_passed(void);
+bool check_failed(const char *file, u32 line, const char *text, const char *expected, const char *actual);
+
+void check_required(bool passed);
+void check_case(const char *format, const u64 values[4]);

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The main of every image: say who we are, run the selected tests, report TAP 13. */
+#include "tap/report.h"
+#include "tap/select.h"
+
+#include "boot/boot.h"
+#include "console/console.h"
+#include "libc/printf.h"
+#include "libc/string.h"
+#include "x86/cpu.h"
+#include "x86/feature.h"
+#include "x86/page.h"
+#include "x86/state.h"
+
+int main(const struct boot_info *boot);
+
+static void print_signature(const char *key, u32 leaf, bool present)
+{
+	const struct cpuid c = cpuid(leaf, 0);
+	const u32 text[4] = { c.ebx, c.ecx, c.edx, 0 };
+
+	print(" %s=\"%s\"", key, present ? (const char *)text : "none");
+}
+
+static void print_cpu_name(void)
+{
+	u32 text[13] = { 0 };
+	const char *name = (const char *)text;
+
+	for (u32 i = 0; i < 3 && cpuid(0x80000000, 0).eax >= 0x80000004; i++) {
+		const struct cpuid c = cpuid(0x80000002 + i, 0);
+
+		memcpy(&text[4 * i], &c, sizeof(c));
+	}
+	while (*name == ' ')
+		name++;
+	print(" cpu=\"%s\"", name);
+}
+
+static void print_header(const struct boot_info *boot)
+{
+	const u32 signature = cpuid(1, 0).eax;
+	const u32 family = signature >> 8 & 0xf;
+	const u32 model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
+
+	print("TAP version 13\n# vmxcheck %s image=%s boot=%s", VERSION, image_name, boot->method);
+	print_cpu_name();
+	print(" family=%u model=%u stepping=%u", family == 15 ? family + (signature >> 20 & 0xff) : family, model,
+	      signature & 0xf);
+	print_signature("hypervisor", 0x40000000, has_feature(FEATURE_HYPERVISOR));
+	print(" maxphyaddr=%u cpus=%u memory=%luM\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
+	      (memory_end + 0xfffff) >> 20);
+	if (boot->command_line[0])
+		print("# command line: %s\n", boot->command_line);
+}
+
+bool tap_common_need(u32 need, bool *met, char *reason, size_t size)
+{
+	if (need > FEATURE_BASE && need < FEATURE_END) {
+		char text[96];
+
+		*met = has_feature(need);
+		feature_format(text, sizeof(text), need);
+		snprintf(reason, size, "needs %s", text);
+		return true;
+	}
+	if ((need & ~0xffu) == NEED_CPUS(0)) {
+		*met = cpus_online() >= (need & 0xff);
+		snprintf(reason, size, "needs %u processors, %u online", need & 0xff, cpus_online());
+		return true;
+	}
+	return false;
+}
+
+static bool plain_need(u32 need, char *reason, size_t size)
+{
+	bool met = false;
+
+	if (!tap_common_need(need, &met, reason, size))
+		snprintf(reason, size, "needs something that no fixture knows (%#x)", need);
+	return met;
+}
+
+static u64 pages;
+
+static void plain_begin(void)
+{
+	pages = page_mark();
+	state_save();
+}
+
+static void plain_end(void)
+{
+	state_restore(tap_leak);
+	page_window_reset();
+	page_release(pages);
+}
+
+const struct fixture plain_fixture = {
+	.need = plain_need,
+	.begin = plain_begin,
+	.end = plain_end,
+};
+
+static bool needs_met(const struct test *test, char *reason, size_t size)
+{
+	if (test->fixture->usable && !test->fixture->usable(reason, size))
+		return false;
+	for (const u32 *need = test->needs; need && *need; need++)
+		if (!test->fixture->need(*need, reason, size))
+			return false;
+	return true;
+}
+
+static void check_ended_well(const struct test *test, const struct fault *fault)
+{
+	char actual[160], what[64];
+
+	if (!fault->raised || fault->thrown == report_aborted || fault->thrown == report_skipped)
+		return;
+	fault_format(what, sizeof(what), fault);
+	snprintf(actual, sizeof(actual), "%s, RIP %#lx, RSP %#lx, RAX %#lx, RCX %#lx, RDX %#lx", what,
+		 fault->frame.rip, fault->frame.rsp, fault->frame.rax, fault->frame.rcx, fault->frame.rdx);
+	check_failed(test->file, test->line, "the test ends without an unexpected exception in the host", "no fault",
+		     actual);
+}
+
+/* Run a part of a test; an exception in it fails the test. */
+static void guarded(const struct test *test, void (*part)(void))
+{
+	const struct fault fault = TRY(if (part) part());
+
+	check_ended_well(test, &fault);
+}
+
+static void run_test(const struct test *test, u32 number)
+{
+	char reason[160];
+	bool skipped = false;
+
+	print("# begin %s\n", test->id);
+	report_begin(test);
+	if (!needs_met(test, reason, sizeof(reason))) {
+		print("ok %u - %s: %s # SKIP %s\n", number, test->id, test->title, reason);
+		return;
+	}
+
+	guarded(test, test->fixture->begin);
+	if (!report_failures()) {
+		const struct fault fault = TRY(test->run(test->data));
+
+		check_ended_well(test, &fault);
+		skipped = fault.raised && fault.thrown == report_skipped;
+	}
+	guarded(test, test->fixture->end);
+	if (!report_checks() && !skipped)
+		check_failed(test->file, test->line, "the test checks something", "at least 1 check", "none");
+
+	if (skipped && !report_failures())
+		print("ok %u - %s: %s # SKIP %s\n", number, test->id, test->title, report_skip_reason);
+	else
+		print("%s %u - %s: %s\n", report_failures() ? "not ok" : "ok", number, test->id, test->title);
+	report_print();
+}
+
+int main(const struct boot_info *boot)
+{
+	struct selection selection;
+	const char *error = select_tests(boot->command_line, &selection);
+
+	print_header(boot);
+	if (error) {
+		print("Bail out! %s\n", error);
+		return 1;
+	}
+	if (selection.list) {
+		for (u32 i = 0; i < selection.count; i++)
+			print("# %s\t%s\n", selection.tests[i]->id, selection.tests[i]->title);
+		print("1..0 # SKIP only a list was asked for\n# end\n");
+		return 0;
+	}
+	if (selection.count == 0)
+		print("1..0 # SKIP %s\n", selection.empty ? "no test matches" : "no test is left behind after=");
+	else
+		print("1..%u\n", selection.count);
+	for (u32 i = 0; i < selection.count; i++)
+		run_test(selection.tests[i], i + 1);
+	print("# end\n");
+	return 0;
+}

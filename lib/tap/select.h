@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line of an image, and which tests it selects in which order. */
+#pragma once
+
+#include "tap/tap.h"
+
+struct selection {
+	bool list;
+	bool empty;			/* nothing matches */
+	u32 count;
+	const struct test **tests;	/* in the order to run */
+};
+
+/*
+ * Read the words of a command line (list, run=, skip=, order=random, seed=, from=,
+ * after=, smp=, apic=x2apic, and the image's own). NULL and a filled selection, or
+ * what is wrong, naming the word.
+ */
+const char *select_tests(const char *command_line, struct selection *selection);

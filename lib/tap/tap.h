@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A test: one requirement of the catalogue (spec/catalogue.tsv), reported as one
+ * TAP point. Tests register themselves in a linker section; lib/tap has main().
+ */
+#pragma once
+
+#include "libc/types.h"
+#include "tap/check.h"
+
+/* What surrounds a test. Any member may be NULL. */
+struct fixture {
+	/* Can the image's subject be tested here at all? If not, the reason. */
+	bool (*usable)(char *reason, size_t size);
+	/* Is a need met? If not, the reason: "secondary control ...". */
+	bool (*need)(u32 need, char *reason, size_t size);
+	/* Before each test, and after it. What end finds wrong it reports by tap_leak(). */
+	void (*begin)(void);
+	void (*end)(void);
+	/* What the guest last did, as a YAML value; the empty text if nothing. */
+	void (*describe)(char *to, size_t size);
+};
+
+struct test {
+	const char *id, *title;
+	void (*run)(const void *data);
+	const void *data;
+	const u32 *needs;	/* ends with 0 */
+	const struct fixture *fixture;
+	const char *file;
+	u32 line;
+} ALIGNED(64);
+
+/*
+ * TAP_TEST(fixture, "id", "title", more initialisers of struct test...) { body }
+ * Used through the TEST macro of a fixture's header.
+ */
+#define TAP_TEST(fixture_, id_, title_, ...)					\
+	TAP_TEST_(__COUNTER__, fixture_, id_, title_, ##__VA_ARGS__)
+#define TAP_TEST_(n, fixture_, id_, title_, ...)				\
+	TAP_TEST__(n, fixture_, id_, title_, ##__VA_ARGS__)
+#define TAP_TEST__(n, fixture_, id_, title_, ...)				\
+	static void test_##n(const void *data);					\
+	TAP_ROW__(n, fixture_, id_, title_, .run = test_##n, ##__VA_ARGS__);	\
+	static void test_##n(UNUSED const void *data)
+
+/* TAP_ROW(fixture, "id", "title", .run = function, .data = &row, ...); a test without a body of its own. */
+#define TAP_ROW(fixture_, id_, title_, ...)					\
+	TAP_ROW_(__COUNTER__, fixture_, id_, title_, ##__VA_ARGS__)
+#define TAP_ROW_(n, fixture_, id_, title_, ...)					\
+	TAP_ROW__(n, fixture_, id_, title_, ##__VA_ARGS__)
+/* GCC may turn the order of a file's variables round; clang never does. */
+#ifdef __clang__
+#define TAP_IN_ORDER
+#else
+#define TAP_IN_ORDER no_reorder,
+#endif
+#define TAP_ROW__(n, fixture_, id_, title_, ...)				\
+	static const char test_line_##n[]					\
+		__attribute__((TAP_IN_ORDER used, section(".testlist"))) = id_ "\t" title_ "\n"; \
+	static const struct test test_row_##n					\
+		__attribute__((TAP_IN_ORDER used, section(".tests"))) = {			\
+		.id = id_, .title = title_, .fixture = &(fixture_),		\
+		.file = __FILE__, .line = __LINE__, ##__VA_ARGS__ }
+
+/* What a test cannot do without: else it is a SKIP that says which bit is missing. */
+#define NEEDS(...) .needs = (const u32[]){ __VA_ARGS__, 0 }
+
+/* So many processors. */
+#define NEED_CPUS(n) (0x20000000u | (n))
+
+/* End the test in flight as skipped, where only the test itself can find out; prefer NEEDS. */
+void skip(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn));
+
+/* Report state that the test in flight leaves behind; it fails. */
+void tap_leak(const char *name, u64 before, u64 after);
+
+/* The tests of images that need no VMX: TEST() in tap/plain.h. */
+extern const struct fixture plain_fixture;
+
+/* The common needs (features, processors); false: not one of these. Sets *met. */
+bool tap_common_need(u32 need, bool *met, char *reason, size_t size);
+
+/* An image with words of its own on the command line defines this; true: taken. */
+bool tap_image_word(const char *word);
+
+extern const char image_name[];

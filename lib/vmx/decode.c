@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/decode.h"
+#include "vmx/vmcs.h"
+
+#include "libc/printf.h"
+
+static const char *const exit_names[] = {
+#define EXIT(number, name, text) [number] = text,
+#include "vmx/exits.def"
+};
+
+static const char *const error_names[] = {
+#define VMERR(number, name, text) [number] = text,
+#include "vmx/errors.def"
+};
+
+static const char *name_of(const char *const *names, size_t count, u32 number)
+{
+	return number < count && names[number] ? names[number] : "reserved";
+}
+
+const char *exit_reason_name(u32 basic_reason)
+{
+	return name_of(exit_names, ARRAY_SIZE(exit_names), basic_reason);
+}
+
+const char *vm_error_name(u32 error)
+{
+	return name_of(error_names, ARRAY_SIZE(error_names), error);
+}
+
+bool outcome_equal(const struct outcome *a, const struct outcome *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	switch (a->kind) {
+	case OUTCOME_FAULT:
+		return a->vector == b->vector && a->number == b->number;
+	case OUTCOME_ENTRY_FAILURE:
+		return a->number == b->number && a->qualification == b->qualification;
+	case OUTCOME_FAIL_VALID:
+	case OUTCOME_EXIT:
+		return a->number == b->number;
+	default:
+		return true;
+	}
+}
+
+void outcome_format(char *to, size_t size, const struct outcome *outcome)
+{
+	const u32 basic = outcome->number & 0xffff;
+
+	switch (outcome->kind) {
+	case OUTCOME_NONE:
+		snprintf(to, size, "nothing executed");
+		break;
+	case OUTCOME_SUCCEED:
+		snprintf(to, size, "VMsucceed");
+		break;
+	case OUTCOME_FAIL_INVALID:
+		snprintf(to, size, "VMfailInvalid");
+		break;
+	case OUTCOME_FAIL_VALID:
+		snprintf(to, size, "VMfailValid(%u: %s)", outcome->number, vm_error_name(outcome->number));
+		break;
+	case OUTCOME_FAULT:
+		snprintf(to, size, "%s(%#x)", vector_name(outcome->vector), outcome->number);
+		break;
+	case OUTCOME_ENTRY_FAILURE:
+		snprintf(to, size, "entry failure %u %s, qualification %#lx", basic, exit_reason_name(basic),
+			 outcome->qualification);
+		break;
+	case OUTCOME_EXIT:
+		snprintf(to, size, "exit %u %s", basic, exit_reason_name(basic));
+		break;
+	}
+}
+
+/* What a person wants to see of an exit; those that are zero are left out but the first few. */
+static const struct {
+	const char *name;
+	enum vmcs_field field;
+	bool always;
+} described[] = {
+	{ "qualification", EXIT_QUALIFICATION, true },
+	{ "rip", GUEST_RIP, true },
+	{ "instruction_length", EXIT_INSTRUCTION_LENGTH, true },
+	{ "interruption", EXIT_INTERRUPTION_INFORMATION, false },
+	{ "interruption_error", EXIT_INTERRUPTION_ERROR_CODE, false },
+	{ "idt_vectoring", IDT_VECTORING_INFORMATION, false },
+	{ "linear", GUEST_LINEAR_ADDRESS, false },
+	{ "rflags", GUEST_RFLAGS, true },
+	{ "interruptibility", GUEST_INTERRUPTIBILITY_STATE, false },
+	{ "activity", GUEST_ACTIVITY_STATE, false },
+};
+
+void exit_describe(char *to, size_t size, const struct outcome *outcome)
+{
+	const u32 basic = outcome->number & 0xffff;
+	size_t length;
+
+	if (outcome->kind == OUTCOME_NONE) {
+		to[0] = '\0';
+		return;
+	}
+	if (outcome->kind != OUTCOME_EXIT && outcome->kind != OUTCOME_ENTRY_FAILURE) {
+		char text[96];
+
+		outcome_format(text, sizeof(text), outcome);
+		snprintf(to, size, "{ outcome: \"%s\" }", text);
+		return;
+	}
+	length = snprintf(to, size, "{ reason: \"%u %s%s\"", basic, exit_reason_name(basic),
+			  outcome->kind == OUTCOME_ENTRY_FAILURE ? " (VM-entry failure)" : "");
+	for (size_t i = 0; i < ARRAY_SIZE(described) && length < size; i++) {
+		u64 value = 0;
+
+		if (vmread(described[i].field, &value, NULL).kind != OUTCOME_SUCCEED)
+			continue;
+		if (value || described[i].always)
+			length += snprintf(to + length, size - length, ", %s: %#lx", described[i].name, value);
+	}
+	if (length < size)
+		snprintf(to + length, size - length, " }");
+}

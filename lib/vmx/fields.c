@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/controls.h"
+#include "vmx/fields.h"
+
+const struct field_info vmcs_fields[] = {
+#define FIELD(name, encoding, text, ...) { encoding, #name, text, (const u32[]){ __VA_ARGS__ __VA_OPT__(,) 0 } },
+#include "vmx/fields.def"
+};
+
+const u32 vmcs_field_count = ARRAY_SIZE(vmcs_fields);
+
+u64 field_mask(u32 encoding)
+{
+	switch (field_width(encoding)) {
+	case FIELD_16: return 0xffff;
+	case FIELD_32: return 0xffffffff;
+	default: return ~0ull;
+	}
+}
+
+bool field_exists(const struct field_info *field)
+{
+	if (!field->needs[0])
+		return true;
+	for (const u32 *need = field->needs; *need; need++)
+		if (has(*need))
+			return true;
+	return false;
+}
+
+const struct field_info *field_find(u32 encoding)
+{
+	for (u32 i = 0; i < vmcs_field_count; i++)
+		if (vmcs_fields[i].encoding == encoding)
+			return &vmcs_fields[i];
+	return NULL;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "x86/apic.h"
+#include "x86/processor.h"
+
+enum { APIC_BASE_X2APIC = BIT(10), APIC_BASE_ENABLE = BIT(11) };
+
+static u64 apic_base(void)
+{
+	return rdmsr(IA32_APIC_BASE);
+}
+
+bool apic_is_x2apic(void)
+{
+	return apic_base() & APIC_BASE_X2APIC;
+}
+
+static u32 x2apic_msr(enum apic_register reg)
+{
+	return 0x800 + reg / 16;
+}
+
+static volatile u32 *xapic_register(enum apic_register reg)
+{
+	return (volatile u32 *)((apic_base() & ~0xfffull) + reg);
+}
+
+u32 apic_read(enum apic_register reg)
+{
+	return apic_is_x2apic() ? rdmsr(x2apic_msr(reg)) : *xapic_register(reg);
+}
+
+void apic_write(enum apic_register reg, u32 value)
+{
+	if (apic_is_x2apic())
+		wrmsr(x2apic_msr(reg), value);
+	else
+		*xapic_register(reg) = value;
+}
+
+void apic_init(void)
+{
+	static const enum apic_register lvt[] = {
+		APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR,
+	};
+
+	wrmsr(IA32_APIC_BASE, apic_base() | APIC_BASE_ENABLE);
+	apic_write(APIC_SVR, 0x100 | APIC_SPURIOUS_VECTOR);
+	for (size_t i = 0; i < ARRAY_SIZE(lvt); i++)
+		apic_write(lvt[i], APIC_LVT_MASKED);
+	apic_write(APIC_TPR, 0);
+}
+
+void apic_enable_x2apic(void)
+{
+	wrmsr(IA32_APIC_BASE, apic_base() | APIC_BASE_X2APIC);
+}
+
+u32 apic_id(void)
+{
+	return apic_is_x2apic() ? apic_read(APIC_ID) : apic_read(APIC_ID) >> 24;
+}
+
+void apic_eoi(void)
+{
+	apic_write(APIC_EOI, 0);
+}
+
+static bool vector_bit(enum apic_register first, u8 vector)
+{
+	return apic_read(first + vector / 32 * 0x10) >> vector % 32 & 1;
+}
+
+bool apic_in_service(u8 vector)
+{
+	return vector_bit(APIC_ISR, vector);
+}
+
+bool apic_requested(u8 vector)
+{
+	return vector_bit(APIC_IRR, vector);
+}
+
+static void send(u32 to_apic_id, u32 command)
+{
+	command |= APIC_ICR_ASSERT;
+	if (apic_is_x2apic()) {
+		wrmsr(x2apic_msr(APIC_ICR), (u64)to_apic_id << 32 | command);
+		return;
+	}
+	apic_write(APIC_ICR_HIGH, to_apic_id << 24);
+	apic_write(APIC_ICR, command);
+	for (int i = 0; i < 100000 && apic_read(APIC_ICR) & APIC_ICR_PENDING; i++)
+		cpu_relax();
+}
+
+void apic_send_ipi(u32 to_apic_id, u32 delivery)
+{
+	send(to_apic_id, delivery);
+}
+
+void apic_send_ipi_self(u32 delivery)
+{
+	send(0, delivery | APIC_ICR_SELF);
+}
+
+void apic_send_ipi_others(u32 delivery)
+{
+	send(0, delivery | APIC_ICR_ALL_OTHERS);
+}

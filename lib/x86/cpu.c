@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "x86/apic.h"
+#include "x86/cpu.h"
+#include "x86/processor.h"
+#include "x86/tables.h"
+
+#include "libc/string.h"
+
+/* The page below 1 MiB that other processors start in, and the SIPI vector of it. */
+#define AP_START_PAGE 0x8000
+
+static struct cpu cpus[MAX_CPUS];
+static unsigned int online = 1;
+static bool started;
+unsigned int cpus_expected;
+void (*cpu_fatal_hook)(const struct exception_frame *frame);
+
+extern const u8 ap_start[], ap_start_end[];
+extern const u32 ap_gdtr_offset, ap_gdt_offset;
+extern volatile u32 ap_next;
+extern u32 ap_stacks[MAX_CPUS];
+void ap_main(u32 number);
+
+struct cpu *cpu_number(unsigned int n)
+{
+	return &cpus[n];
+}
+
+void delay_us(unsigned int us)
+{
+	while (us--)
+		outb(0x80, 0);
+}
+
+void cpu_load_tables(struct cpu *cpu)
+{
+	cpu->self = cpu;
+	cpu->tss.rsp[0] = (u64)(cpu->user_entry_stack + sizeof(cpu->user_entry_stack));
+	for (int i = 0; i < IST_STACKS; i++)
+		cpu->tss.ist[i] = (u64)(cpu->ist_stack[i] + sizeof(cpu->ist_stack[i]));
+	cpu->tss.iomap_base = sizeof(cpu->tss);
+	tables_set_tss(cpu);
+
+	write_gdtr(tables_gdtr());
+	write_idtr(tables_idtr());
+	write_ldtr(0);
+	asm volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%ss; mov %1, %%fs; mov %1, %%gs"
+		     : : "r"(SELECTOR_DATA), "r"(0) : "memory");
+	wrmsr(IA32_GS_BASE, (u64)cpu);
+	asm volatile("ltr %w0" : : "r"(SELECTOR_TSS(cpu->number)) : "memory");
+}
+
+void cpu_init(void)
+{
+	tables_init();
+	cpu_load_tables(&cpus[0]);
+	apic_init();
+	cpus[0].apic_id = apic_id();
+}
+
+void cpu_fatal(const struct exception_frame *frame)
+{
+	if (cpu_fatal_hook)
+		cpu_fatal_hook(frame);
+	for (;;)
+		asm volatile("cli; hlt");
+}
+
+static void do_work(struct cpu *cpu)
+{
+	cpu->work_fault = TRY(cpu->work(cpu->work_argument));
+	asm volatile("" : : : "memory");
+	cpu->work = NULL;
+}
+
+/* Another processor's life: wait for work. */
+void ap_main(u32 number)
+{
+	struct cpu *cpu = &cpus[number];
+
+	cpu->number = number;
+	cpu_load_tables(cpu);
+	apic_init();
+	cpu->apic_id = apic_id();
+	__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
+	for (;;) {
+		if (cpu->work)
+			do_work(cpu);
+		cpu_relax();
+	}
+}
+
+static unsigned int online_now(void)
+{
+	return __atomic_load_n(&online, __ATOMIC_SEQ_CST);
+}
+
+/* Wait until so many have arrived; at the most `ms` milliseconds behind the last arrival. */
+static void wait_for_arrivals(unsigned int expected, unsigned int ms)
+{
+	unsigned int seen = online_now();
+
+	for (unsigned int waited = 0; waited < ms && seen < expected; waited++) {
+		delay_us(1000);
+		if (online_now() != seen) {
+			seen = online_now();
+			waited = 0;
+		}
+	}
+}
+
+static void start_others(void)
+{
+	u8 *page = (u8 *)AP_START_PAGE;
+	const unsigned int expected = cpus_expected ? cpus_expected : MAX_CPUS;
+
+	if (cpus_expected == 1)
+		return;
+	for (int i = 1; i < MAX_CPUS; i++)
+		ap_stacks[i] = (u32)(u64)(cpus[i].stack + sizeof(cpus[i].stack));
+	memcpy(page, ap_start, ap_start_end - ap_start);
+	*(u32 *)(page + ap_gdtr_offset) = AP_START_PAGE + ap_gdt_offset;
+
+	/* "MP Initialization Protocol": INIT, 10 ms, SIPI, and a second SIPI to who missed it. */
+	apic_send_ipi_others(APIC_DELIVERY_INIT);
+	delay_us(10000);
+	apic_send_ipi_others(APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+	wait_for_arrivals(expected, 2);
+	if (online_now() < expected) {
+		apic_send_ipi_others(APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+		wait_for_arrivals(expected, cpus_expected ? 2000 : 20);
+	}
+}
+
+unsigned int cpus_online(void)
+{
+	if (!started) {
+		started = true;
+		start_others();
+	}
+	return online_now();
+}
+
+void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)
+{
+	if (n >= cpus_online()) {
+		cpus[n].work_fault = (struct fault){ .raised = true, .thrown = "the processor does not answer" };
+		return;
+	}
+	cpus[n].work_argument = argument;
+	asm volatile("" : : : "memory");
+	cpus[n].work = fn;
+	if (n == 0)
+		do_work(&cpus[0]);
+}
+
+struct fault on_cpu_wait(unsigned int n)
+{
+	while (cpus[n].work)
+		cpu_relax();
+	return cpus[n].work_fault;
+}
+
+struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument)
+{
+	on_cpu_start(n, fn, argument);
+	return on_cpu_wait(n);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The processors: what each has of its own, and how to run code on another one. */
+#pragma once
+
+#include "libc/types.h"
+#include "x86/fault.h"
+#include "x86/selectors.h"
+
+/* Interrupt-stack-table slots (TSS.IST1...): one for each that must survive a bad stack. */
+enum { IST_NMI = 1, IST_DF = 2, IST_MC = 3, IST_STACKS = 3 };
+
+/* 64-bit task-state segment. */
+struct tss {
+	u32 reserved0;
+	u64 rsp[3];
+	u64 reserved1;
+	u64 ist[7];
+	u64 reserved2;
+	u16 reserved3;
+	u16 iomap_base;
+} __attribute__((packed));
+
+struct cpu {
+	struct cpu *self;		/* first: GS base points here */
+	u32 number;			/* 0 is the one that booted */
+	u32 apic_id;
+	struct recovery *recovery;
+	const char *thrown;
+	void (*volatile work)(void *);	/* on_cpu()'s, until it is done */
+	void *work_argument;
+	struct fault work_fault;
+	struct tss tss ALIGNED(16);
+	u8 ist_stack[IST_STACKS][4096] ALIGNED(16);
+	u8 user_entry_stack[4096] ALIGNED(16);	/* RSP0: for exceptions from CPL 3 */
+	u8 stack[16384] ALIGNED(16);		/* of all but the one that booted */
+};
+
+/* Tables and state of the processor that boots; called once, first of all. */
+void cpu_init(void);
+
+/* Load GDTR, IDTR, TR, the data segments and GS base of the calling processor afresh. */
+void cpu_load_tables(struct cpu *cpu);
+
+static inline struct cpu *this_cpu(void)
+{
+	struct cpu *cpu;
+
+	asm("mov %%gs:0, %0" : "=r"(cpu));
+	return cpu;
+}
+
+/*
+ * How many processors answer. The first call starts the others (INIT, SIPI to
+ * all but self) and waits, longer if the command line has smp=N with N above 1.
+ */
+unsigned int cpus_online(void);
+
+/*
+ * Run fn(argument) on processor n (1 and up) and wait until it has returned; n = 0
+ * runs it here. The fault that ended it, or one with the message that processor n
+ * does not answer.
+ */
+struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
+
+/* The same without waiting; on_cpu_wait() ends it. */
+void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
+struct fault on_cpu_wait(unsigned int n);
+
+struct cpu *cpu_number(unsigned int n);
+
+/* An exception outside every TRY: says so on the console and ends the image. */
+void cpu_fatal(const struct exception_frame *frame) __attribute__((noreturn));
+extern void (*cpu_fatal_hook)(const struct exception_frame *frame);
+
+/* How many processors the command line says there are (smp=N); 0: nothing said. */
+extern unsigned int cpus_expected;
+
+/* Wait about this many microseconds, by port 80H: longer where that port is slow. */
+void delay_us(unsigned int us);

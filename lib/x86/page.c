@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "x86/fault.h"
+#include "x86/page.h"
+#include "x86/processor.h"
+
+#include "libc/string.h"
+
+extern u64 boot_pml4[512];
+extern u8 image_end[];
+
+u64 memory_end;
+static u64 next_page;
+
+u64 page_mark(void)
+{
+	if (!next_page)
+		next_page = (u64)image_end;
+	return next_page;
+}
+
+void page_release(u64 mark)
+{
+	next_page = mark;
+}
+
+void *page_alloc_many(unsigned int count)
+{
+	void *page = (void *)page_mark();
+
+	if (next_page + (u64)count * PAGE_SIZE > memory_end)
+		throw("no memory left for page_alloc");
+	next_page += (u64)count * PAGE_SIZE;
+	return memset(page, 0, (u64)count * PAGE_SIZE);
+}
+
+void *page_alloc(void)
+{
+	return page_alloc_many(1);
+}
+
+u64 *page_entry(u64 linear, unsigned int level)
+{
+	u64 *table = boot_pml4;
+
+	for (unsigned int at = 4;; at--) {
+		u64 *entry = &table[linear >> (12 + 9 * (at - 1)) & 511];
+
+		if (at == level)
+			return entry;
+		if (!(*entry & PAGE_PRESENT))
+			*entry = physical_address(page_alloc()) | PAGE_PRESENT | PAGE_WRITE | PAGE_USER;
+		table = (u64 *)(*entry & PAGE_ADDRESS_MASK);
+	}
+}
+
+void page_map(u64 linear, u64 physical, u64 flags)
+{
+	*page_entry(linear, 1) = physical | flags;
+}
+
+void page_window_reset(void)
+{
+	u64 *entry = &boot_pml4[PAGE_WINDOW >> 39 & 511];
+
+	if (!*entry)
+		return;
+	*entry = 0;
+	write_cr3(read_cr3());
+}
+
+static u32 address_sizes(void)
+{
+	if (cpuid(0x80000000, 0).eax < 0x80000008)
+		return 48 << 8 | 36;
+	return cpuid(0x80000008, 0).eax;
+}
+
+unsigned int physical_address_width(void)
+{
+	return address_sizes() & 0xff;
+}
+
+unsigned int linear_address_width(void)
+{
+	return address_sizes() >> 8 & 0xff;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Pages, and mappings beside the identity map of the first 4 GiB. */
+#pragma once
+
+#include "libc/types.h"
+
+enum {
+	PAGE_PRESENT = BIT(0), PAGE_WRITE = BIT(1), PAGE_USER = BIT(2), PAGE_PWT = BIT(3), PAGE_PCD = BIT(4),
+	PAGE_ACCESSED = BIT(5), PAGE_DIRTY = BIT(6), PAGE_LARGE = BIT(7), PAGE_GLOBAL = BIT(8),
+};
+#define PAGE_NX			BIT(63)
+#define PAGE_ADDRESS_MASK	0x000ffffffffff000ull
+
+/* Virtual addresses free for a test to map: 512 GiB that nothing else uses. */
+#define PAGE_WINDOW		0x8000000000ull
+
+/* First byte above the RAM that starts at 1 MiB; at most 3 GiB. lib/boot finds it. */
+extern u64 memory_end;
+
+/* A zeroed, 4-KByte-aligned page (or 2^n of them) of RAM; throws when there is none left. */
+void *page_alloc(void);
+void *page_alloc_many(unsigned int count);
+
+/* Everything allocated since a mark is free again after page_release(mark). */
+u64 page_mark(void);
+void page_release(u64 mark);
+
+/*
+ * Map one 4-KByte page of the window: flags are those of the last level; the
+ * levels above allow all. Does not flush an older translation: see invlpg().
+ */
+void page_map(u64 linear, u64 physical, u64 flags);
+
+/* The entry that translates a linear address of the window, at a level (1: PTE, 4: PML4E). */
+u64 *page_entry(u64 linear, unsigned int level);
+
+/* Unmap the whole window and flush the TLB. */
+void page_window_reset(void);
+
+/* MAXPHYADDR: CPUID.80000008H:EAX[7:0], 36 where there is no such leaf. */
+unsigned int physical_address_width(void);
+unsigned int linear_address_width(void);
+
+static inline u64 physical_address(const volatile void *pointer)
+{
+	return (u64)pointer;	/* identity-mapped */
+}
