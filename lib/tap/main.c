@@ -11,6 +11,7 @@
 #include "x86/feature.h"
 #include "x86/page.h"
 #include "x86/state.h"
+#include "x86/user.h"
 
 int main(const struct boot_info *boot);
 
@@ -93,6 +94,7 @@ static void plain_end(void)
 {
 	state_restore(tap_leak);
 	page_window_reset();
+	user_pages_off();
 	page_release(pages);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmxtest/vmxtest.h"
 #include "x86/state.h"
+#include "x86/user.h"
 
 #include "libc/printf.h"
 
@@ -64,6 +65,7 @@ static void end(void)
 	restore_vmx();
 	state_restore(tap_leak);
 	page_window_reset();
+	user_pages_off();
 	page_release(pages);
 }
 

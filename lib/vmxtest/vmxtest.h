@@ -18,6 +18,15 @@
 
 extern const struct fixture vmx_fixture;
 
+/*
+ * A guest in assembly, where the exact instructions matter: GUEST_ASM(name, "text")
+ * defines it as a function for guest_run. It is called, so it ends in "ret"; labels
+ * in it are the image's: extern const u8 label[] gives the test their addresses.
+ */
+#define GUEST_ASM(name, text)							\
+	asm(".pushsection .text\n.globl " #name "\n" #name ":\n" text "\n.popsection"); \
+	void name(void)
+
 /* What an exit must report; what is not named is not looked at. */
 struct expected_exit {
 	u64 qualification;

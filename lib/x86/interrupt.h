@@ -20,6 +20,9 @@ void interrupt_handlers_reset(void);
 void interrupt_counter(struct exception_frame *frame);
 extern volatile u32 interrupt_count[256];
 
+/* The one gate that CPL 3 may call (user_run's way back). */
+#define VECTOR_USER_RETURN 0x80
+
 /* The 256 entry points, 16 bytes apart: what the IDT's gates point at. */
 extern const u8 interrupt_entries[];
 #define INTERRUPT_ENTRY_SIZE 16

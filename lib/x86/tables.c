@@ -35,7 +35,8 @@ void tables_init(void)
 
 	for (unsigned int vector = 0; vector < ARRAY_SIZE(idt); vector++)
 		idt[vector] = gate_to(interrupt_entries + vector * INTERRUPT_ENTRY_SIZE,
-				      vector < ARRAY_SIZE(ist) ? ist[vector] : 0, 0);
+				      vector < ARRAY_SIZE(ist) ? ist[vector] : 0,
+				      vector == VECTOR_USER_RETURN ? 3 : 0);
 }
 
 void tables_set_tss(const struct cpu *cpu)
