@@ -5,7 +5,8 @@
 # make check-fast the self-tests alone
 # make V=1        show the commands
 #
-# An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it.
+# An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
+# those of tests/images/ test the suite itself.
 
 ifeq ($(filter clean,$(MAKECMDGOALS)),)
 ifeq ($(wildcard config.mk),)
@@ -20,26 +21,32 @@ PYTHON ?= python3
 Q := $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 
-IMAGES := $(sort $(basename $(notdir $(wildcard x86/*.c))) $(patsubst x86/%/,%,$(sort $(dir $(wildcard x86/*/*.c)))))
-sources-of = $(wildcard x86/$(1).c x86/$(1)/*.c x86/$(1)/*.S)
+IMAGES := $(sort $(basename $(notdir $(wildcard x86/*.c tests/images/*.c))) \
+	$(patsubst x86/%/,%,$(sort $(dir $(wildcard x86/*/*.c)))))
+sources-of = $(wildcard x86/$(1).c x86/$(1)/*.c x86/$(1)/*.S tests/images/$(1).c)
 objects-of = $(patsubst %,$(B)/%.o,$(call sources-of,$(1)))
 
 LIB_SOURCES := $(filter-out lib/boot/rom.S lib/tap/image.c,$(wildcard lib/*/*.c lib/*/*.S))
 IMAGE_SOURCES := $(foreach image,$(IMAGES),$(call sources-of,$(image)))
 LIB_OBJECTS := $(LIB_SOURCES:%=$(B)/%.o)
 
-CPPFLAGS := -Ilib -DVERSION='"$(VERSION)"' -MMD -MP
+CPPFLAGS := -Ilib -DVERSION=$(VERSION) -MMD -MP
 CFLAGS := -std=gnu11 -O2 -g -m64 -mcmodel=small -mno-red-zone -mgeneral-regs-only \
 	-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-fno-omit-frame-pointer -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wundef
+# GCC cannot tell that a variable does not change inside a TRY (x86/fault.h says what must not).
+ifeq ($(findstring clang,$(shell $(CC) --version)),)
+CFLAGS += -Wno-clobbered
+endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all clean install check check-fast check-images compile_commands.json
+.PHONY: all clean install check check-fast check-images check-clang
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(foreach image,$(IMAGES),$(B)/x86/$(image).elf $(B)/x86/$(image).rom $(B)/x86/$(image).tests)
+all: $(foreach image,$(IMAGES),$(B)/x86/$(image).elf $(B)/x86/$(image).rom $(B)/x86/$(image).tests) \
+	compile_commands.json
 
 # ---- objects
 
@@ -55,7 +62,7 @@ $(B)/%.S.o: %.S config.mk Makefile
 
 $(B)/x86/%.name.o: lib/tap/image.c config.mk Makefile
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DIMAGE_NAME='"$*"' -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DIMAGE_NAME=$* -c $< -o $@
 
 # ---- images: link as 64-bit code, hand out as ELF32 (what Multiboot and PVH loaders take)
 
@@ -82,9 +89,45 @@ $(B)/x86/%.rom: $(B)/x86/%.bin $(B)/rom.bin scripts/mkrom
 $(B)/rom.bin: $(B)/lib/boot/rom.S.o lib/boot/rom.ld
 	$(Q)$(LD) -m elf_x86_64 -T lib/boot/rom.ld --oformat binary -o $@ $<
 
+# ---- checks
+
+check: check-fast check-images
+
+# What guards the code itself: both compilers, the self-tests. No image is run for its own sake.
+check-fast: all check-clang
+	$(Q)$(PYTHON) tests/run.py
+
+check-images: all
+	$(Q)./run_tests.sh --fail-stale
+
+check-clang:
+ifneq ($(CLANG),)
+	$(call say,CHECK,'clang builds everything too')
+	$(Q)$(MAKE) --no-print-directory B=$(B)/clang CC=$(CLANG) Q=@ say= all
+else
+	@echo "  SKIP     clang is not installed: only $(CC) was tried"
+endif
+
 # ---- the rest
 
+compile_commands.json: Makefile config.mk $(LIB_SOURCES) $(IMAGE_SOURCES)
+	$(Q)($(foreach source,$(LIB_SOURCES) $(IMAGE_SOURCES),printf \
+		'%s{"directory": "%s", "file": "%s", "command": "%s"}\n' "$${comma-[}" '$(CURDIR)' '$(source)' \
+		'$(CC) $(CPPFLAGS) $(if $(filter %.c,$(source)),$(CFLAGS),$(ASFLAGS)) -c $(source)'; comma=,;) \
+		echo ']') >$@
+
+# The installed tree has the same shape, so that the runner finds everything in its place.
+TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
+install: all
+	install -d $(TREE)/$(B)/x86 $(DESTDIR)$(PREFIX)/bin
+	install -m 755 run_tests.sh $(TREE)/
+	install -m 644 unittests.cfg config.mk $(TREE)/
+	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(B)/x86/$(image),.elf .rom .tests)) $(TREE)/$(B)/x86/
+	cp -R scripts spec $(TREE)/
+	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +
+	ln -sf ../lib/vmxcheck/run_tests.sh $(DESTDIR)$(PREFIX)/bin/vmxcheck
+
 clean:
-	$(Q)rm -rf $(B)
+	$(Q)rm -rf $(B) compile_commands.json
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

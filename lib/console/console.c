@@ -57,7 +57,7 @@ void console_drain(void)
 
 void print(const char *format, ...)
 {
-	static char line[1024];
+	static char line[2048];
 	va_list args;
 
 	va_start(args, format);

@@ -17,4 +17,6 @@ typedef int64_t s64;
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 #define PRINTF(text, args)	__attribute__((format(printf, text, args)))
 #define ALIGNED(n)		__attribute__((aligned(n)))
+#define STRING_OF(macro)	STRING_OF_(macro)
+#define STRING_OF_(text)	#text
 #define UNUSED			__attribute__((unused))

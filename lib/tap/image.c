@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Compiled once an image: its name, and a list of its tests ends here. */
+/* Compiled once an image: its name. */
 #include "tap/tap.h"
 
-const char image_name[] = IMAGE_NAME;
+const char image_name[] = STRING_OF(IMAGE_NAME);

@@ -44,7 +44,7 @@ static void print_header(const struct boot_info *boot)
 	const u32 family = signature >> 8 & 0xf;
 	const u32 model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
 
-	print("TAP version 13\n# vmxcheck %s image=%s boot=%s", VERSION, image_name, boot->method);
+	print("TAP version 13\n# vmxcheck %s image=%s boot=%s", STRING_OF(VERSION), image_name, boot->method);
 	print_cpu_name();
 	print(" family=%u model=%u stepping=%u", family == 15 ? family + (signature >> 20 & 0xff) : family, model,
 	      signature & 0xf);

@@ -115,7 +115,8 @@ void interrupt_dispatch(struct exception_frame *frame)
 		handlers[frame->vector](frame);
 		return;
 	}
-	if (!thrown && fix_up(frame))
+	/* A spurious interrupt may come whenever the TPR rises past a request; it wants no EOI. */
+	if (!thrown && (frame->vector == APIC_SPURIOUS_VECTOR || fix_up(frame)))
 		return;
 	if (!cpu->recovery)
 		cpu_fatal(frame);

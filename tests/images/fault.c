@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An image that does on request what a broken image or a broken target does, so
+ * that the runner's verdict on each can be asserted: fault=NAME on its command line.
+ */
+#include "tap/plain.h"
+
+#include "boot/boot.h"
+#include "console/console.h"
+#include "libc/string.h"
+
+static void do_nothing(void)
+{
+	expect(true);
+}
+
+static void do_fail(void)
+{
+	expect_eq(1 + 1, 3);
+}
+
+static void do_skip(void)
+{
+	skip("the test was asked to skip");
+}
+
+static void do_check_nothing(void)
+{
+}
+
+static void do_hang(void)
+{
+	for (;;)
+		cpu_relax();
+}
+
+static void do_triple_fault(void)
+{
+	write_idtr((struct table_register){ 0, 0 });
+	asm volatile("ud2");
+}
+
+static void do_end_early(void)
+{
+	boot_end();
+}
+
+static void do_reset(void)
+{
+	outb(0x64, 0xfe);	/* keyboard controller: pulse the reset line */
+	do_hang();
+}
+
+static void do_exception(void)
+{
+	asm volatile("ud2");
+}
+
+static void do_leak(void)
+{
+	expect(true);
+	write_cr8(5);
+}
+
+static void do_garbage(void)
+{
+	static const char bytes[] = "\xff\x00\x80ok 9 - \x1b[2J\r\r\x01 not a line of TAP \xfe\n";
+
+	console_write(bytes, sizeof(bytes) - 1);
+	expect(true);
+}
+
+static void do_stop_in_line(void)
+{
+	print("ok 2 - self.fault.midd");
+	do_end_early();
+}
+
+static void do_flood(void)
+{
+	for (int i = 0; i < 4000; i++)
+		print("# a line that says nothing, and says it again and again\n");
+	expect(true);
+}
+
+/* What the test in the middle does. */
+static const struct {
+	const char *name;
+	void (*act)(void);
+} acts[] = {
+	{ "pass", do_nothing }, { "fail", do_fail }, { "skip", do_skip }, { "empty", do_check_nothing },
+	{ "hang", do_hang }, { "triple-fault", do_triple_fault }, { "end", do_end_early }, { "reset", do_reset },
+	{ "exception", do_exception }, { "leak", do_leak }, { "garbage", do_garbage },
+	{ "midline", do_stop_in_line }, { "flood", do_flood },
+};
+
+/* A whole stream that lies, in place of the image's own. */
+static const struct {
+	const char *name, *stream;
+} streams[] = {
+	{ "silence", "" },
+	{ "plan-large", "TAP version 13\n1..9\n# begin self.first\nok 1 - self.first: a\n# begin self.middle\n"
+			"ok 2 - self.middle: b\n# begin self.last\nok 3 - self.last: c\n# end\n" },
+	{ "plan-small", "TAP version 13\n1..1\n# begin self.first\nok 1 - self.first: a\n# begin self.middle\n"
+			"ok 2 - self.middle: b\n# begin self.last\nok 3 - self.last: c\n# end\n" },
+	{ "numbers", "TAP version 13\n1..3\n# begin self.first\nok 1 - self.first: a\n# begin self.middle\n"
+		     "ok 7 - self.middle: b\n# begin self.last\nok 3 - self.last: c\n# end\n" },
+	{ "twice", "TAP version 13\n1..3\n# begin self.first\nok 1 - self.first: a\n# begin self.first\n"
+		   "ok 2 - self.first: a\n# begin self.last\nok 3 - self.last: c\n# end\n" },
+	{ "stranger", "TAP version 13\n1..3\n# begin self.first\nok 1 - self.first: a\n# begin self.stranger\n"
+		      "ok 2 - self.stranger: b\n# begin self.last\nok 3 - self.last: c\n# end\n" },
+	{ "bail-out", "TAP version 13\n1..3\n# begin self.first\nok 1 - self.first: a\nBail out! enough of it\n" },
+	{ "no-plan", "TAP version 13\n# begin self.first\nok 1 - self.first: a\n# end\n" },
+	{ "skip-all", "TAP version 13\n1..0 # SKIP nothing to see here\n# end\n" },
+};
+
+static void (*act)(void) = do_nothing;
+
+bool tap_image_word(const char *word)
+{
+	if (strncmp(word, "fault=", 6) != 0)
+		return false;
+	word += 6;
+	for (size_t i = 0; i < ARRAY_SIZE(acts); i++) {
+		if (strcmp(word, acts[i].name) == 0) {
+			act = acts[i].act;
+			return true;
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(streams); i++) {
+		if (strcmp(word, streams[i].name) == 0) {
+			print("%s", streams[i].stream);
+			boot_end();
+		}
+	}
+	return false;
+}
+
+TEST("self.first", "a test that passes, before the fault")
+{
+	expect(true);
+}
+
+TEST("self.middle", "the test that does what fault= asks for")
+{
+	act();
+}
+
+TEST("self.last", "a test that passes, behind the fault")
+{
+	expect(true);
+}
