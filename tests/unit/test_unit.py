@@ -10,14 +10,16 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 # libc.c looks at formats that a compiler can tell are odd (%.0u, '0' with a precision): that is its job.
-FLAGS = {"tables.c": ["-std=c11"], "libc.c": ["-std=gnu11", "-Wno-format", "-Wno-format-truncation"]}
+FLAGS = {"tables.c": ["-std=c11"], "libc.c": ["-std=gnu11", "-Wno-format"]}
 
 
 class HostPrograms(unittest.TestCase):
     def run_program(self, source: str, compiler: str) -> None:
         with tempfile.TemporaryDirectory() as folder:
             program = Path(folder) / "program"
-            command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-Ilib", *FLAGS[source],
+            # GCC alone knows this one, and warns of a name that it does not know only beside another warning.
+            quiet = ["-Wno-format-truncation"] if compiler == "gcc" else []
+            command = [compiler, "-O1", "-Wall", "-Wextra", "-Werror", "-Ilib", *FLAGS[source], *quiet,
                        str(HERE / source), "-o", str(program)]
             built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             self.assertEqual(built.returncode, 0, built.stderr)

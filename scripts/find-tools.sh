@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# shellcheck shell=sh disable=SC2034,SC2154
+#
+# What configure looks for, sourced by it: reads $opt_cc, $opt_cross, $opt_python and the folder $tmp;
+# detect sets the variables of config.mk, $packages (missing, Debian's names) and $lacking (what the
+# build cannot do without), and leaves the report in $tmp/report.{build,run,check}.
+#
+# Tools are judged by what they do, never by their name or version: the compiler must make
+# freestanding 64-bit code, the linker must link it, objcopy must wrap the result as ELF32.
+
+PYTHON_NEEDED=3.9
+
+### The report: lines by group, and what is missing
+
+line()  # GROUP WHAT TEXT
+{
+	printf '  %-20s %s\n' "$2" "$3" >>"$tmp/report.$1"
+}
+
+# What lacks a package has the package "-".
+missing()  # GROUP WHAT PACKAGE WHY
+{
+	if [ "$3" = - ]; then
+		line "$1" "$2" "MISSING ($4)"
+	else
+		line "$1" "$2" "MISSING ($4): Debian package $3"
+		case " $packages " in
+		*" $3 "*) ;;
+		*) packages="${packages:+$packages }$3" ;;
+		esac
+	fi
+	case $1 in
+	build) lacking="${lacking:+$lacking, }$2" ;;
+	esac
+}
+
+# The first thing like a version that a tool says of itself, without the distribution's remark.
+version_in()
+{
+	sed -n 's/([^)]*)//g; s/^[^.]*[^0-9.]\([0-9][0-9]*\.[0-9][0-9.]*\).*$/\1/p' | head -n 1
+}
+
+version_of()  # COMMAND...
+{
+	"$@" --version </dev/null 2>/dev/null | version_in
+}
+
+path_of()  # COMMAND
+{
+	command -v -- "$1" 2>/dev/null
+}
+
+path_folders()
+{
+	printf '%s\n' "$PATH" | tr : '\n'
+}
+
+# A tool that is there or not; its path is left in $path.
+look_for()  # GROUP WHAT COMMAND PACKAGE
+{
+	if path=$(path_of "$3"); then
+		line "$1" "$2" "$path $(version_of "$path")"
+	else
+		missing "$1" "$2" "$4" "no $3"
+	fi
+}
+
+### What a tool must do
+
+cat >"$tmp/probe.c" <<'END'
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#if !defined(__x86_64__) || defined(__ILP32__) || !defined(__ELF__)
+#error "not x86-64 ELF"
+#endif
+_Static_assert(sizeof(void *) == 8, "64-bit pointers");
+__asm__(".section .boot, \"ax\"; .code16; hlt; .code32; hlt; .code64; hlt; .text");
+void entry(uint64_t *descriptor);
+void entry(uint64_t *descriptor)
+{
+	__asm__ volatile("vmxon %0; invept %0, %1; vmlaunch" : : "m"(*descriptor), "r"(1ull) : "cc", "memory");
+}
+END
+
+cat >"$tmp/host.c" <<'END'
+#include <stdio.h>
+int main(void)
+{
+	return puts("host") < 0;
+}
+END
+
+# Commands of several words ("ccache gcc") are split on purpose.
+# shellcheck disable=SC2086
+compiles_freestanding()  # COMMAND
+{
+	$1 -m64 -ffreestanding -fno-pic -mno-red-zone -mgeneral-regs-only -Wall -Wextra -Werror \
+		-c "$tmp/probe.c" -o "$tmp/probe.o" </dev/null >"$tmp/log" 2>&1
+}
+
+# shellcheck disable=SC2086
+compiles_for_host()  # COMMAND
+{
+	$1 "$tmp/host.c" -o "$tmp/host" </dev/null >"$tmp/log" 2>&1 && [ "$("$tmp/host" 2>/dev/null)" = host ]
+}
+
+# The version is compared in Python; the modules are missing where only python3-minimal is installed.
+python_fits()  # COMMAND
+{
+	"$1" -c "import sys, json, subprocess, unittest
+sys.exit(sys.version_info < tuple(int(n) for n in '$PYTHON_NEEDED'.split('.')))" </dev/null >/dev/null 2>&1
+}
+
+### Detection, one function a group
+
+compiler_package()  # COMMAND
+{
+	case $(uname -m):${1%% *} in
+	*:gcc | *:clang | *:gcc-[0-9]* | *:clang-[0-9]*) echo "${1%% *}" ;;
+	x86_64:x86_64-linux-gnu-gcc) echo gcc ;;
+	*:x86_64-linux-gnu-gcc) echo gcc-x86-64-linux-gnu ;;
+	*) echo - ;;
+	esac
+}
+
+binutils_package()
+{
+	case $opt_cross in
+	'') echo binutils ;;
+	x86_64-linux-gnu-) echo binutils-x86-64-linux-gnu ;;
+	*) echo - ;;
+	esac
+}
+
+found_compiler()  # GROUP WHAT COMMAND
+{
+	# shellcheck disable=SC2086
+	line "$1" "$2" "$3 $(version_of $3)"
+}
+
+# Remark why the compiler does not do, or nothing if it does.
+compiler_trouble()  # COMMAND
+{
+	if ! path_of "${1%% *}" >/dev/null; then
+		echo "no ${1%% *}"
+	elif ! compiles_freestanding "$1"; then
+		echo "$1 does not make freestanding 64-bit x86 code: $(grep -m 1 -i error "$tmp/log" | sed 's/^.*error: //')"
+	fi
+}
+
+detect_compilers()
+{
+	GCC_NAME=${opt_cross}gcc
+	GCC=$GCC_NAME CLANG=clang CC=''
+	gcc_trouble=$(compiler_trouble "$GCC")
+	clang_trouble=$(compiler_trouble "$CLANG")
+	[ -z "$gcc_trouble" ] || GCC=''
+	[ -z "$clang_trouble" ] || CLANG=''
+
+	wanted=${opt_cc:-$GCC_NAME}
+	if [ -n "$opt_cc" ]; then
+		cc_trouble=$(compiler_trouble "$opt_cc")
+		[ -n "$cc_trouble" ] || CC=$opt_cc
+	else
+		cc_trouble=$gcc_trouble
+		CC=$GCC
+		# Whoever gave a prefix meant it.
+		[ -n "$CC$opt_cross" ] || CC=$CLANG
+	fi
+	if [ -n "$CC" ]; then
+		found_compiler build 'C compiler' "$CC"
+	else
+		missing build 'C compiler' "$(compiler_package "$wanted")" "$cc_trouble"
+	fi
+
+	# `make check` wants both families: now the one that CC is not of.
+	# shellcheck disable=SC2086
+	case "$wanted $(${CC:-:} --version </dev/null 2>&1 | head -n 1)" in
+	*clang*) other=$GCC other_name=$GCC_NAME other_trouble=$gcc_trouble ;;
+	*) other=$CLANG other_name=clang other_trouble=$clang_trouble ;;
+	esac
+	if [ -n "$other" ]; then
+		found_compiler check 'second compiler' "$other"
+	else
+		missing check 'second compiler' "$(compiler_package "$other_name")" "$other_trouble"
+	fi
+}
+
+# Each of them works on what the one before it made, so the first failure stops the trying.
+detect_binutils()
+{
+	LD=${opt_cross}ld OBJCOPY=${opt_cross}objcopy NM=${opt_cross}nm
+	package=$(binutils_package)
+	[ -n "$CC" ] && compiles_freestanding "$CC" && chain=yes || chain=no
+	try_tool "$LD" linker 'does not link elf_x86_64 as it must (binutils 2.39 does)' -m elf_x86_64 -nostdlib \
+		-z noexecstack --no-warn-rwx-segments -e entry -o "$tmp/probe.elf" "$tmp/probe.o"
+	try_tool "$OBJCOPY" objcopy 'does not make elf32-i386' -O elf32-i386 "$tmp/probe.elf" "$tmp/probe32.elf"
+	try_tool "$NM" nm 'does not list symbols' "$tmp/probe.elf"
+}
+
+try_tool()  # COMMAND WHAT WHY ARGUMENTS...
+{
+	tool=$1 what=$2 why=$3
+	shift 3
+	if ! path_of "$tool" >/dev/null; then
+		missing build "$what" "$package" "no $tool"
+		chain=no
+	elif [ "$chain" = no ]; then
+		line build "$what" "$tool $(version_of "$tool") (not tried: what it needs is missing)"
+	elif "$tool" "$@" </dev/null >"$tmp/log" 2>&1; then
+		line build "$what" "$tool $(version_of "$tool")"
+	else
+		missing build "$what" "$package" "$tool $why"
+		chain=no
+	fi
+}
+
+detect_make()
+{
+	if make --version </dev/null 2>/dev/null | grep -q '^GNU Make'; then
+		line build make "$(path_of make) $(version_of make)"
+	else
+		missing build make make 'no GNU make'
+	fi
+}
+
+# Debian's own interpreter is the one that sees Debian's python3-* packages.
+python_candidates()
+{
+	path_folders | grep -x /usr/bin | sed 's,$,/python3,'
+	path_folders | sed 's,$,/python3,'
+}
+
+detect_python()
+{
+	PYTHON='' seen=''
+	if [ -n "$opt_python" ]; then path_of "$opt_python"; else python_candidates; fi >"$tmp/pythons"
+	while read -r candidate; do
+		[ -x "$candidate" ] || continue
+		case $candidate in
+		/*) ;;
+		*) candidate=$(cd -P -- "$(dirname -- "$candidate")" && pwd)/${candidate##*/} ;;
+		esac
+		if python_fits "$candidate"; then
+			PYTHON=$candidate
+			break
+		fi
+		seen=$candidate
+	done <"$tmp/pythons"
+
+	if [ -n "$PYTHON" ]; then
+		line build Python "$PYTHON $(version_of "$PYTHON")"
+	elif [ -n "$seen" ]; then
+		[ -z "$opt_python" ] && package=python3 || package=-
+		missing build Python "$package" "$seen $(version_of "$seen") is not a whole Python $PYTHON_NEEDED or newer"
+	elif [ -n "$opt_python" ]; then
+		missing build Python - "no $opt_python"
+	else
+		missing build Python python3 'no python3'
+	fi
+}
+
+detect_emulators()
+{
+	look_for run QEMU qemu-system-x86_64 qemu-system-x86
+	QEMU=$path
+
+	BOCHS=$(path_of bochs)
+	if [ -z "$BOCHS" ]; then
+		missing run Bochs bochs 'no bochs'
+	elif ! "$BOCHS" --help cpu </dev/null >"$tmp/bochs" 2>&1 || ! grep -q '^tigerlake' "$tmp/bochs"; then
+		missing run Bochs bochs "$BOCHS has no CPU model tigerlake: older than 2.7, or built without VMX"
+		BOCHS=''
+	else
+		line run Bochs "$BOCHS $(version_in <"$tmp/bochs")"
+	fi
+}
+
+# Bochs' display listens on a TCP port while it runs; in an empty network namespace nobody sees it.
+detect_unshare()
+{
+	look_for run 'unshare (optional)' unshare util-linux
+	UNSHARE=$path
+	[ -z "$UNSHARE" ] || "$UNSHARE" -n true 2>/dev/null || "$UNSHARE" -r -n true 2>/dev/null ||
+		line run '' 'but network namespaces are not permitted here'
+}
+
+detect_check_tools()
+{
+	HOSTCC=''
+	for command in "${opt_cross:+gcc}" "$opt_cc" gcc clang cc; do
+		if [ -n "$command" ] && [ -z "$HOSTCC" ] && compiles_for_host "$command"; then
+			HOSTCC=$command
+		fi
+	done
+	if [ -n "$HOSTCC" ]; then
+		found_compiler check 'host compiler' "$HOSTCC"
+	elif path_of gcc >/dev/null || path_of clang >/dev/null; then
+		missing check 'host compiler' libc6-dev 'no C library to link with'
+	else
+		missing check 'host compiler' gcc 'neither gcc nor clang'
+		missing check 'host C library' libc6-dev 'needed with it'
+	fi
+
+	look_for check prove prove perl
+	PROVE=$path
+	look_for check shellcheck shellcheck shellcheck
+	SHELLCHECK=$path
+}
+
+detect()
+{
+	rm -f "$tmp"/report.*
+	packages='' lacking=''
+	detect_compilers
+	detect_binutils
+	detect_make
+	detect_python
+	detect_emulators
+	detect_unshare
+	detect_check_tools
+}

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Known deviations: the tables, where they apply, and what a run makes of them."""
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from support import TOP, Project  # noqa: E402
+from vmxcheck import known  # noqa: E402
+from vmxcheck.errors import Problem  # noqa: E402
+
+FACTS = {"cpu": "tigerlake", "smp": "1", "image": "tsc"}
+
+
+class Table(unittest.TestCase):
+    def applies(self, condition: str) -> bool:
+        return known.parse("a.b\t%s\twhy\tref\n" % condition, "t.tsv")[0].applies(FACTS)
+
+    def test_conditions(self) -> None:
+        for condition in ("-", "cpu=tigerlake", "cpu=tiger*", "cpu=core*|tigerlake", "smp=1", "image=tsc,cpu=t*", "cpu=*"):
+            self.assertTrue(self.applies(condition), condition)
+        for condition in ("cpu=core2_*", "smp=2", "cpu=tigerlake,smp=2", "image=TSC", "cpu=tiger"):
+            self.assertFalse(self.applies(condition), condition)
+
+    def test_the_line_that_applies_is_found(self) -> None:
+        table = known.KnownTable(known.parse("a\tsmp=2\tno\t-\n# c\n\na\tcpu=t*\tyes\tbug 1\n", "t.tsv"))
+        line = table.find("a", FACTS)
+        self.assertEqual((line.why, line.reference, line.where), ("yes", "bug 1", "t.tsv:4"))
+        self.assertIsNone(table.find("a.b", FACTS))
+
+    def test_bad_lines(self) -> None:
+        for text, part in (("a\t-\twhy\n", "t.tsv:1: a line is"), ("a\t-\t\tref\n", "none of them empty"),
+                           ("x\t-\tw\tr\n\na\tcpu\tw\tr\n", "t.tsv:3: bad condition `cpu`"),
+                           ("a\tmemory=1\tw\tr\n", "bad condition"), ("a\tcpu=a|\tw\tr\n", "bad condition"), ("a - b c\n", "TAB")):
+            with self.assertRaises(Problem) as caught:
+                known.parse(text, "t.tsv")
+            self.assertIn(part, str(caught.exception))
+
+    def test_no_table_excuses_nothing(self) -> None:
+        self.assertIsNone(known.KnownTable.load(Path("/nowhere"), "bochs-2.7").find("a", FACTS))
+
+    def test_the_projects_own_tables(self) -> None:
+        for path in (TOP / "spec" / "known").glob("*.tsv"):
+            known.KnownTable.load(path.parent, path.stem)
+
+
+class Run(Project):
+    def known_line(self, condition: str = "-") -> None:
+        (self.known / "bochs-2.7.tsv").write_text("t.two\t%s\tit adds badly\tbug 7\n" % condition)
+
+    def test_excused(self) -> None:
+        self.configure("fail", "die", "pass")
+        self.known_line("image=fail|die")
+        run = self.run_tests("-j", "2", "--fail-stale")
+        self.assertEqual(run.status, 0, run.out)
+        self.assertEqual(run.results["counts"]["known"], 2)
+        self.assertIn("2 known deviations\n", run.out)
+        self.assertTrue(run.out.endswith("\n10 passed, 0 failed, 0 skipped\n"), run.out)
+        excused = [p for p in run.results["points"] if p["verdict"] == "known"]
+        self.assertEqual({p["known"] for p in excused}, {"it adds badly (bug 7)"})
+        self.assertIn("expected 3, actual 2", excused[0]["reason"])
+
+    def test_only_where_it_applies(self) -> None:
+        self.configure("fail")
+        self.known_line("cpu=core2_*")
+        self.assertEqual(self.run_tests().status, 1)
+        self.assertEqual(self.run_tests("--cpu", "core2_penryn_t9600").status, 0)
+
+    def test_stale(self) -> None:
+        self.configure("pass")
+        self.known_line()
+        run = self.run_tests()
+        self.assertEqual(run.status, 0)
+        self.assertIn("stale: spec/known/bochs-2.7.tsv:1: t.two passed on bochs-2.7 tigerlake", run.out)
+        self.assertEqual(run.results["stale"][0]["id"], "t.two")
+        run = self.run_tests("--fail-stale")
+        self.assertEqual(run.status, 1)
+        self.assertIn("it fails this run", run.out)
+        self.assertIn("not ok 5 - known.t.two", self.run_tests("--fail-stale", "-t").out)
+
+    def test_a_skip_is_not_stale_and_a_missing_test_not_excused(self) -> None:
+        self.configure("skip")
+        self.known_line()
+        self.assertEqual(self.run_tests("--fail-stale").results["stale"], [])
+        self.configure("silent")
+        self.assertEqual(self.run_tests().results["counts"]["missing"], 4)
+
+    def test_a_bad_table_is_an_error(self) -> None:
+        self.configure("pass")
+        (self.known / "bochs-2.7.tsv").write_text("t.two\n")
+        run = self.run_tests()
+        self.assertEqual((run.status, run.results), (2, {}))
+        self.assertIn("bochs-2.7.tsv:1:", run.err)
+
+
+if __name__ == "__main__":
+    unittest.main()
