@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmxtest/entry.h"
+
+#include "libc/printf.h"
+
+/* Where a guest that is not stopped before its first instruction exits. */
+asm(".pushsection .text\n"
+    "entry_guest: vmcall\n"
+    "	jmp entry_guest\n"
+    "	.popsection");
+extern const u8 entry_guest[];
+
+/* VMREAD of a component that cannot exist: error 12. */
+static void poison_vm_instruction_error(void)
+{
+	u64 value = 0;
+
+	vmread(0x7ffe, &value, NULL);
+}
+
+struct outcome entry_attempt(bool checks_only)
+{
+	struct outcome outcome;
+	u64 rflags = 0;
+
+	poison_vm_instruction_error();
+	if (!checks_only)
+		return guest_enter();
+	rflags = vmcs_read(GUEST_RFLAGS);
+	vmcs_write(GUEST_RFLAGS, 0);
+	outcome = guest_enter();
+	vmcs_write(GUEST_RFLAGS, rflags);
+	return outcome;
+}
+
+/*
+ * The VMX-preemption timer with the value 0, or the NMI window: both exit before
+ * the guest's first instruction. With neither, the guest's VMCALL does.
+ */
+void entry_stop_guest_at_once(void)
+{
+	vmcs_write(GUEST_RIP, (u64)entry_guest);
+	vmcs_write(GUEST_RSP, (u64)(guest_stack + GUEST_STACK_SIZE));
+	if (has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)) {
+		vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, 0);
+	} else if (has(PIN_VIRTUAL_NMIS) && has(PROC_NMI_WINDOW_EXITING)) {
+		vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
+	}
+}
+
+static u64 nth_bit_of(u64 mask, u32 n)
+{
+	for (u32 bit = 0; bit < 64; bit++)
+		if (mask & BIT(bit) && n-- == 0)
+			return BIT(bit);
+	return 0;
+}
+
+static u64 bits_above_width(void)
+{
+	const unsigned int width = has(CAP_BASIC_32BIT_PHYSICAL_ADDRESSES) ? 32 : physical_address_width();
+
+	return width < 64 ? ~0ull << width : 0;
+}
+
+static bool noncanonical(u32 index, u64 base, u64 *value)
+{
+	const unsigned int width = linear_address_width();
+	const u64 ends[] = { BIT(width - 1), ~BIT(width - 1), BIT(63), ~BIT(63) };
+	const u64 bit = nth_bit_of(~0ull << (width - 1), index);
+
+	if (bit) {
+		*value = base ^ bit;
+		return true;
+	}
+	index -= 64 - (width - 1);
+	if (index >= ARRAY_SIZE(ends))
+		return false;
+	*value = ends[index];
+	return true;
+}
+
+/* The value of a set at an index, given what the field holds; false: no more. */
+static bool value_at(const struct value_set *set, u32 index, u64 base, u64 *value)
+{
+	u64 bit;
+
+	switch (set->kind) {
+	case SET_LIST:
+		if (index >= set->count)
+			return false;
+		*value = set->list[index];
+		return true;
+	case SET_FLIPPED_BITS:
+	case SET_ABOVE_WIDTH:
+		bit = nth_bit_of(set->kind == SET_ABOVE_WIDTH ? bits_above_width() : set->mask, index);
+		*value = base ^ bit;
+		return bit;
+	case SET_NONCANONICAL:
+		return noncanonical(index, base, value);
+	case SET_COMPUTED:
+		return set->compute(index, value);
+	default:
+		return false;
+	}
+}
+
+bool check_entered(const char *file, u32 line, struct outcome outcome)
+{
+	char found[160];
+
+	if (outcome.kind == OUTCOME_EXIT) {
+		check_passed();
+		return true;
+	}
+	outcome_format(found, sizeof(found), &outcome);
+	return check_failed(file, line, "VM entry", "the guest is entered", found);
+}
+
+/* The outcome of a value that is legal. */
+static void expect_accepted(bool checks_only)
+{
+	const struct outcome outcome = entry_attempt(checks_only);
+
+	if (checks_only)
+		expect_outcome(outcome, ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	else
+		expect_entered(outcome);
+}
+
+static void check_field(const struct entry_check *check, u32 field)
+{
+	const bool checks_only = check->refused.kind != OUTCOME_ENTRY_FAILURE;
+	const char *name = field_find(field & ~1u)->name;
+	const u64 base = vmcs_read(field);
+	u64 value;
+
+	for (u32 i = 0; value_at(&check->bad, i, base, &value); i++) {
+		CASE("%s = %#lx", name, value);
+		vmcs_write(field, value);
+		expect_refused(entry_attempt(checks_only), check->refused);
+	}
+	for (u32 i = 0; value_at(&check->good, i, base, &value); i++) {
+		CASE("%s = %#lx (valid)", name, value);
+		vmcs_write(field, value);
+		expect_accepted(checks_only);
+	}
+	/* What prepare() left must be valid too: else every refusal above could have another reason. */
+	CASE("%s = %#lx (as prepared)", name, base);
+	vmcs_write(field, base);
+	expect_accepted(checks_only);
+}
+
+void entry_check_run(const void *row)
+{
+	const struct entry_check *check = row;
+
+	entry_stop_guest_at_once();
+	if (check->prepare)
+		check->prepare();
+	for (u32 i = 0; i < check->field_count; i++)
+		if (field_exists(field_find(check->fields[i] & ~1u)))
+			check_field(check, check->fields[i]);
+}
