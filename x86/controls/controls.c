@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "controls.h"
+
+/*
+ * What a control needs beside itself to be 1 (SDM Vol. 3C, "Checks on VMX Controls"): other
+ * controls. Addresses and numbers that it needs are in probe_prepare().
+ */
+static const struct {
+	u32 control, needs[4];
+} needs[] = {
+	{ PIN_VIRTUAL_NMIS, { PIN_NMI_EXITING } },
+	{ PIN_PROCESS_POSTED_INTERRUPTS,
+	  { PROC2_VIRTUAL_INTERRUPT_DELIVERY, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT } },
+	{ PROC_NMI_WINDOW_EXITING, { PIN_VIRTUAL_NMIS } },
+	{ PROC2_VIRTUALIZE_X2APIC_MODE, { PROC_USE_TPR_SHADOW } },
+	{ PROC2_APIC_REGISTER_VIRTUALIZATION, { PROC_USE_TPR_SHADOW } },
+	{ PROC2_VIRTUAL_INTERRUPT_DELIVERY, { PROC_USE_TPR_SHADOW, PIN_EXTERNAL_INTERRUPT_EXITING } },
+	{ PROC2_UNRESTRICTED_GUEST, { PROC2_ENABLE_EPT } },
+	{ PROC2_ENABLE_PML, { PROC2_ENABLE_EPT } },
+	{ PROC2_MODE_BASED_EXECUTE_CONTROL_FOR_EPT, { PROC2_ENABLE_EPT } },
+	{ PROC2_SUB_PAGE_WRITE_PERMISSIONS_FOR_EPT, { PROC2_ENABLE_EPT } },
+	{ PROC2_INTEL_PT_USES_GUEST_PHYSICAL_ADDRESSES,
+	  { PROC2_ENABLE_EPT, ENTRYCTL_LOAD_IA32_RTIT_CTL, EXITCTL_CLEAR_IA32_RTIT_CTL } },
+	{ PROC3_ENABLE_HLAT, { PROC2_ENABLE_EPT } },
+	{ PROC3_EPT_PAGING_WRITE_CONTROL, { PROC2_ENABLE_EPT } },
+	{ PROC3_GUEST_PAGING_VERIFICATION, { PROC2_ENABLE_EPT } },
+	{ PROC3_IPI_VIRTUALIZATION, { PROC_USE_TPR_SHADOW } },
+	{ EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE, { PIN_ACTIVATE_VMX_PREEMPTION_TIMER } },
+};
+
+/* Never 1 together. */
+static const u32 excludes[][2] = {
+	{ PROC2_VIRTUALIZE_X2APIC_MODE, PROC2_VIRTUALIZE_APIC_ACCESSES },
+};
+
+static u32 token(enum control_word word, u32 bit)
+{
+	return 0x10000000u | word << 8 | bit;
+}
+
+static bool is_set(const struct words *words, u32 control)
+{
+	return words->value[control_word(control)] & control_bit(control);
+}
+
+u32 word_bits(enum control_word word)
+{
+	return word == WORD_PROC3 || word == WORD_EXITCTL2 ? 64 : 32;
+}
+
+struct words words_set(struct words words, enum control_word word, u32 bit)
+{
+	const u32 control = token(word, bit);
+
+	words.value[word] |= BIT(bit);
+	for (size_t i = 0; i < ARRAY_SIZE(excludes); i++)
+		for (int side = 0; side < 2; side++)
+			if (excludes[i][side] == control && is_set(&words, excludes[i][!side]))
+				words = words_clear(words, control_word(excludes[i][!side]),
+						    excludes[i][!side] & 0xff);
+	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
+		for (const u32 *need = needs[i].needs; needs[i].control == control && *need; need++)
+			if (has(*need) && !is_set(&words, *need))
+				words = words_set(words, control_word(*need), *need & 0xff);
+	if (word == WORD_PROC2)
+		words.value[WORD_PROC] |= control_bit(PROC_ACTIVATE_SECONDARY_CONTROLS);
+	return words;
+}
+
+struct words words_clear(struct words words, enum control_word word, u32 bit)
+{
+	const u32 control = token(word, bit);
+
+	words.value[word] &= ~BIT(bit);
+	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
+		for (const u32 *need = needs[i].needs; *need; need++)
+			if (*need == control && is_set(&words, needs[i].control))
+				words = words_clear(words, control_word(needs[i].control), needs[i].control & 0xff);
+	return words;
+}
+
+/* Outside SMM there is no entering or leaving it. */
+bool bit_always_refused(enum control_word word, u32 bit)
+{
+	const u32 control = token(word, bit);
+
+	return control == ENTRYCTL_ENTRY_TO_SMM || control == ENTRYCTL_DEACTIVATE_DUAL_MONITOR_TREATMENT;
+}
+
+/*
+ * "Host address-space size" must be what the host is: its check is among those of the
+ * host state. What SEAM and the virtual APIC timer demand is not in the SDM's list of checks.
+ */
+bool bit_not_probed(enum control_word word, u32 bit)
+{
+	const u32 control = token(word, bit);
+
+	return control == EXITCTL_HOST_ADDRESS_SPACE_SIZE ||
+	       (has(control) && (control == PROC3_SEAM_GUEST_PHYSICAL_ADDRESS_WIDTH ||
+				 control == PROC3_APIC_TIMER_VIRTUALIZATION ||
+				 control == ENTRYCTL_ALLOW_SEAM_GUEST_TELEMETRY));
+}
+
+struct words words_minimal(void)
+{
+	struct words words;
+
+	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
+		words.value[word] = vmx_capabilities()->word[word].must_be_1;
+	words.value[WORD_EXITCTL] |= control_bit(EXITCTL_HOST_ADDRESS_SPACE_SIZE);
+	words.value[WORD_ENTRYCTL] |= control_bit(ENTRYCTL_IA32E_MODE_GUEST);
+	return words;
+}
+
+struct words words_full(void)
+{
+	struct words words = words_minimal();
+
+	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
+		for (u32 bit = 0; bit < word_bits(word); bit++)
+			if (has(token(word, bit)) && !bit_always_refused(word, bit) && !bit_not_probed(word, bit))
+				words = words_set(words, word, bit);
+	return words;
+}
+
+/* Of fields that the processor lacks there is nothing to write. */
+static void write_if_there(enum vmcs_field field, u64 value)
+{
+	if (field_exists(field_find(field)))
+		vmcs_write(field, value);
+}
+
+static u64 valid_eptp(void)
+{
+	const u64 memory_type = has(CAP_EPT_MEMORY_TYPE_WB) ? 6 : 0;
+	const u64 walk_length = has(CAP_EPT_PAGE_WALK_LENGTH_4) ? 4 : 5;
+
+	return physical_address(page_alloc()) | memory_type | (walk_length - 1) << 3;
+}
+
+void probe_prepare(void)
+{
+	static const enum vmcs_field pages[] = {
+		IO_BITMAP_A_ADDRESS, IO_BITMAP_B_ADDRESS, MSR_BITMAP_ADDRESS, VIRTUAL_APIC_ADDRESS,
+		APIC_ACCESS_ADDRESS, POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, VMREAD_BITMAP_ADDRESS,
+		VMWRITE_BITMAP_ADDRESS, PML_ADDRESS, VIRTUALIZATION_EXCEPTION_INFORMATION_ADDRESS,
+		SUB_PAGE_PERMISSION_TABLE_POINTER, EPTP_LIST_ADDRESS, LOW_PASID_DIRECTORY_ADDRESS,
+		HIGH_PASID_DIRECTORY_ADDRESS, HLAT_POINTER, PID_POINTER_TABLE_ADDRESS,
+	};
+
+	vmcs_write(GUEST_RFLAGS, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		write_if_there(pages[i], physical_address(page_alloc()));
+	write_if_there(EPT_POINTER, valid_eptp());
+	write_if_there(VPID, 1);
+
+	/* A failed entry loads the host's state too: let it load what is there. */
+	if (!TRY(rdmsr(IA32_PERF_GLOBAL_CTRL)).raised)
+		write_if_there(HOST_IA32_PERF_GLOBAL_CTRL, rdmsr(IA32_PERF_GLOBAL_CTRL));
+}
+
+struct outcome probe(const struct words *words)
+{
+	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
+		if (control_word_exists(word))
+			vmcs_write(control_words[word].field, words->value[word]);
+	return guest_enter();
+}

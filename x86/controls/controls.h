@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which values of the control words VM entry accepts. A probe needs no guest to run:
+ * with reserved bit 1 of the guest's RFLAGS clear, an entry whose controls and host
+ * state are good ends in entry failure 33, one with a bad control in VMfailValid(7).
+ */
+#pragma once
+
+#include "vmxtest/vmxtest.h"
+
+#define CONTROLS_ACCEPTED	ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0)
+#define CONTROLS_REFUSED	FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS)
+
+/* A value for every control word. */
+struct words {
+	u64 value[CONTROL_WORDS];
+};
+
+/* Make entries end early, and every address and number that a control needs valid. Once a test. */
+void probe_prepare(void);
+
+/* As few controls set as can be, as the baseline has them; and as many as can be together. */
+struct words words_minimal(void);
+struct words words_full(void);
+
+/*
+ * Set or clear one bit, and with it what the manual demands beside it: the controls
+ * that it needs and that the processor has, and those that exclude it; or those that
+ * need it.
+ */
+struct words words_set(struct words words, enum control_word word, u32 bit);
+struct words words_clear(struct words words, enum control_word word, u32 bit);
+
+/* Bits whose value is not for the capability MSRs alone to say. */
+bool bit_always_refused(enum control_word word, u32 bit);	/* as 1 */
+bool bit_not_probed(enum control_word word, u32 bit);
+
+u32 word_bits(enum control_word word);	/* 32 or 64 */
+
+/* Enter with these. */
+struct outcome probe(const struct words *words);
