@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * MOV to and from CR4 with the CR4 guest/host mask and read shadow (SDM Vol. 3C,
+ * "Guest/Host Masks and Read Shadows for CR0 and CR4").
+ */
+#include "cr.h"
+
+GUEST_ASM(guest_mov_to_cr4, "mov %rax, %cr4; ret");
+GUEST_ASM(guest_mov_from_cr4, "mov $-1, %rcx; mov %cr4, %rcx; ret");
+
+/* Bits that change nothing for a guest such as these. */
+static const u64 free_bits[] = { CR4_VME, CR4_PVI, CR4_TSD, CR4_DE, CR4_PSE, CR4_MCE, CR4_PGE, CR4_PCE, CR4_OSFXSR,
+				 CR4_OSXMMEXCPT };
+
+static void expect_mov_exits(u64 value)
+{
+	const u64 shadow = vmcs_read(CR4_READ_SHADOW);
+
+	vmcs_write(GUEST_CR4, read_cr4());
+	guest.regs.rax = value;
+	guest_run(guest_mov_to_cr4);
+	expect_exit(EXIT_CR_ACCESS, .qualification = CR_ACCESS(4, MOV_TO_CR, REG_RAX), .instruction_length = 3,
+		    .rip = (u64)guest_mov_to_cr4);
+	expect_eq(vmcs_read(GUEST_CR4), read_cr4());
+	expect_eq(vmcs_read(CR4_READ_SHADOW), shadow);
+	expect_eq(guest.regs.rax, value);
+}
+
+static void expect_mov_done(u64 value, u64 result)
+{
+	vmcs_write(GUEST_CR4, read_cr4());
+	guest.regs.rax = value;
+	guest_run(guest_mov_to_cr4);
+	expect_guest_done();
+	expect_eq(vmcs_read(GUEST_CR4), result);
+}
+
+static void set_mask(u64 mask, u64 shadow)
+{
+	vmcs_write(CR4_GUEST_HOST_MASK, mask);
+	vmcs_write(CR4_READ_SHADOW, shadow);
+}
+
+TEST("exit.cr4.mask", "MOV to CR4 exits where a masked bit of its source differs from the read shadow")
+{
+	const u64 cr4 = read_cr4();
+
+	/* The source is CR4 as it is: the shadow alone decides. */
+	for (u32 n = 0; n < 64; n++) {
+		CASE("bit %u of the shadow differs, alone in the mask", n);
+		set_mask(BIT(n), cr4 ^ BIT(n));
+		expect_mov_exits(cr4);
+		CASE("bit %u of the shadow differs, all masked", n);
+		set_mask(~0ull, cr4 ^ BIT(n));
+		expect_mov_exits(cr4);
+		CASE("bit %u of the shadow differs, all but it masked", n);
+		set_mask(~BIT(n), cr4 ^ BIT(n));
+		expect_mov_done(cr4, cr4);
+		CASE("bit %u of the shadow agrees, alone in the mask", n);
+		set_mask(BIT(n), ~cr4 ^ BIT(n));
+		expect_mov_done(cr4, cr4);
+	}
+
+	/* The source differs from CR4: an exit comes before any fault for an unsupported value. */
+	for (u32 n = 0; n < 32; n++) {
+		CASE("change bit %u, which is masked", n);
+		set_mask(BIT(n), cr4);
+		expect_mov_exits(cr4 ^ BIT(n));
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(free_bits); i++) {
+		const u64 bit = free_bits[i];
+
+		if (!(vmx_capabilities()->cr4_fixed1 & bit))
+			continue;
+		CASE("change bits %#lx, all else masked", bit);
+		set_mask(~bit, cr4);
+		expect_mov_done(cr4 ^ bit, cr4 ^ bit);
+	}
+}
+
+TEST("exit.cr4.shadow_read", "MOV from CR4 returns the read shadow where the mask is 1, CR4 where it is 0")
+{
+	u64 bits = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(free_bits); i++)
+		bits |= free_bits[i] & vmx_capabilities()->cr4_fixed1;
+
+	/* Two values of the real CR4, of which each of these bits takes both values. */
+	for (u32 turned = 0; turned < 2; turned++) {
+		const u64 cr4 = turned ? read_cr4() ^ bits : read_cr4();
+
+		vmcs_write(GUEST_CR4, cr4);
+		for (u32 n = 0; n < CR_PATTERNS; n++) {
+			const u64 mask = cr_pattern(n);
+
+			CASE("CR4 %#lx, mask %#lx, shadow ~CR4", cr4, mask);
+			set_mask(mask, ~cr4);
+			guest_run(guest_mov_from_cr4);
+			expect_guest_done();
+			expect_eq(guest.regs.rcx, cr4 ^ mask);
+			CASE("CR4 %#lx, shadow %#lx, all masked", cr4, mask);
+			set_mask(~0ull, mask);
+			guest_run(guest_mov_from_cr4);
+			expect_guest_done();
+			expect_eq(guest.regs.rcx, mask);
+		}
+		expect_eq(vmcs_read(GUEST_CR4), cr4);
+	}
+}
