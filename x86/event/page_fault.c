@@ -282,3 +282,140 @@ TEST("exec.pf.eb0_nomatch", "Bit 14 = 0: a page fault exits if error code AND ma
 	}
 	end_page_faults();
 }
+
+TEST("exec.pf.mask_match_both0", "Bit 14 = 1 with mask 0 and match 0: every page fault exits")
+{
+	prepare_page_faults();
+	chain_all_faults();
+	check_filter(BITMAP_PF, 0, 0);
+	check_filter(~0u, 0, 0);
+	/* Without bit 14 the same pair lets every page fault through. */
+	check_filter(0, 0, 0);
+	check_filter(~(u32)BITMAP_PF, 0, 0);
+	end_page_faults();
+}
+
+TEST("exec.pf.never_match", "Bit 14 = 1 with mask 0 and match FFFFFFFFH: no page fault exits")
+{
+	prepare_page_faults();
+	chain_all_faults();
+	check_filter(BITMAP_PF, 0, ~0u);
+	check_filter(~0u, 0, ~0u);
+	end_page_faults();
+}
+
+TEST("exec.pf.always_eb0", "Bit 14 = 0 with mask 0 and match FFFFFFFFH: every page fault exits")
+{
+	prepare_page_faults();
+	chain_all_faults();
+	check_filter(0, 0, ~0u);
+	check_filter(~(u32)BITMAP_PF, 0, ~0u);
+	end_page_faults();
+}
+
+/* How many faults of the last chain exited. */
+static u32 exits_of_chain(void)
+{
+	u32 exits = 0;
+
+	for (u32 i = 0; i < chain.count; i++)
+		exits += chain.came[i] == EXITED;
+	return exits;
+}
+
+TEST("exec.pf.each_ec_bit", "Each bit of the error code alone, in mask and match, separates page faults")
+{
+	prepare_page_faults();
+	chain_all_faults();
+	for (u32 bit = EC_P; bit <= EC_PK; bit <<= 1) {
+		u32 with = 0, without = 0;
+
+		for (u32 i = 0; i < chain.count; i++)
+			if (chain.fault[i]->error_code & bit)
+				with++;
+			else
+				without++;
+		if (!with)
+			continue;		/* I/D without NX and SMEP, PK without protection keys */
+		check_filter(BITMAP_PF, bit, bit);
+		expect_eq(exits_of_chain(), with);
+		check_filter(BITMAP_PF, bit, 0);
+		expect_eq(exits_of_chain(), without);
+		check_filter(0, bit, bit);
+		expect_eq(exits_of_chain(), without);
+		check_filter(0, bit, 0);
+		expect_eq(exits_of_chain(), with);
+	}
+	end_page_faults();
+}
+
+/* A read, or a write, of an address that nothing maps: each bit of the address, in either half. */
+static void check_address(u64 linear, u32 error_code)
+{
+	const struct page_fault fault = { error_code, linear, 0 };
+	const u64 token = linear ^ 0x00005a5a5a5a5a5a;
+
+	chain.fault[0] = &fault;
+	chain.count = 1;
+	write_cr2(token);
+	set_filter(BITMAP_PF, 0, 0);
+	run_chain();			/* checks the qualification and the error code */
+	CASE("exit, address %#lx, error code %#x", linear, error_code);
+	expect_eq(chain.came[0], EXITED);
+	expect_eq(read_cr2(), token);
+	/* RIP is at the access: it has not run. */
+	expect_eq(vmcs_read(GUEST_RIP), first_rip(&fault));
+
+	write_cr2(token);
+	set_filter(0, 0, 0);
+	run_chain();
+	CASE("delivery, address %#lx, error code %#x", linear, error_code);
+	expect_eq(chain.came[0], DELIVERED | error_code);
+	expect_eq(chain.cr2[0], linear);
+	expect_eq(read_cr2(), linear);
+}
+
+static const u32 plain_errors[] = { 0, EC_W, EC_U, EC_U | EC_W };
+
+TEST("exec.pf.qual_is_address", "A page-fault exit has the linear address as its qualification, and the error code")
+{
+	prepare_page_faults();
+	for (u32 bit = 0; bit < 47; bit++)
+		for (u32 i = 0; i < ARRAY_SIZE(plain_errors); i++) {
+			/* In the upper half all bits above 46 are 1; bit 46 keeps the lower one off the identity map. */
+			check_address(0xffff800000000000 | BIT(bit), plain_errors[i]);
+			check_address(BIT(46) | BIT(bit), plain_errors[i]);
+		}
+	check_address(0xffffffffffffffff, 0);
+	check_address(0x00007fffffffffff, EC_U | EC_W);
+	end_page_faults();
+}
+
+TEST("exec.pf.cr2_unchanged", "A page fault that exits leaves CR2 alone; one that is delivered writes it")
+{
+	static const u64 tokens[] = { 0, ~0ull, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa, 0xfedcba9876543210 };
+
+	prepare_page_faults();
+	FOR_EACH_FAULT(fault) {
+		for (u32 i = 0; i < ARRAY_SIZE(tokens); i++) {
+			chain.fault[0] = fault;
+			chain.count = 1;
+
+			CASE("#PF(%#x) at %#lx exits, CR2 %#lx", fault->error_code, fault->linear, tokens[i]);
+			set_filter(BITMAP_PF, 0, 0);
+			write_cr2(tokens[i]);
+			run_chain();
+			expect_eq(chain.came[0], EXITED);
+			expect_eq(read_cr2(), tokens[i]);
+
+			CASE("#PF(%#x) at %#lx is delivered, CR2 %#lx", fault->error_code, fault->linear, tokens[i]);
+			set_filter(0, 0, 0);
+			write_cr2(tokens[i]);
+			run_chain();
+			expect_eq(chain.came[0], DELIVERED | fault->error_code);
+			expect_eq(chain.cr2[0], fault->linear);
+			expect_eq(read_cr2(), fault->linear);
+		}
+	}
+	end_page_faults();
+}
