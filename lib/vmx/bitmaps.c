@@ -42,3 +42,12 @@ u8 *vmcs_use_tpr_shadow(u32 threshold)
 	vmcs_set_controls(PROC_USE_TPR_SHADOW);
 	return page;
 }
+
+u8 *vmcs_use_apic_access_page(void)
+{
+	u8 *page = page_alloc();
+
+	vmcs_write(APIC_ACCESS_ADDRESS, physical_address(page));
+	vmcs_set_controls(PROC2_VIRTUALIZE_APIC_ACCESSES);
+	return page;
+}

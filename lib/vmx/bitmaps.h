@@ -25,6 +25,9 @@ u32 msr_bitmap_position(u32 msr, enum msr_access access);
 /* "use TPR shadow": the virtual-APIC page, zeroed; VTPR is the u32 at APIC_TPR. */
 u8 *vmcs_use_tpr_shadow(u32 threshold);
 
+/* "virtualize APIC accesses": the APIC-access page, zeroed. Map it by a 4-KByte page: large ones may be missed. */
+u8 *vmcs_use_apic_access_page(void);
+
 /* A bit of a bitmap of bytes. */
 static inline void bitmap_set(u8 *bitmap, u32 bit)
 {

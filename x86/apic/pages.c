@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "pages.h"
+
+#include "libc/string.h"
+
+u8 *access_page, *virtual_page;
+
+#define ACCESS(width, operand)								\
+	GUEST_ASM(guest_read_##width, "mov (%rbx), %" operand "\n behind_read_" #width ": ret");	\
+	GUEST_ASM(guest_write_##width, "mov %" operand ", (%rbx)\n behind_write_" #width ": ret");	\
+	extern const u8 behind_read_##width[], behind_write_##width[]
+
+ACCESS(1, "cl");
+ACCESS(2, "cx");
+ACCESS(4, "ecx");
+ACCESS(8, "rcx");
+
+const struct access accesses[4] = {
+	{ 1, 0xff, guest_read_1, guest_write_1, behind_read_1, behind_write_1 },
+	{ 2, 0xffff, guest_read_2, guest_write_2, behind_read_2, behind_write_2 },
+	{ 4, 0xffffffff, guest_read_4, guest_write_4, behind_read_4, behind_write_4 },
+	{ 8, ~0ull, guest_read_8, guest_write_8, behind_read_8, behind_write_8 },
+};
+
+struct outcome guest_read_at(const struct access *access, u64 address)
+{
+	guest.regs.rbx = address;
+	guest.regs.rcx = ~0ull;
+	return guest_run(access->read);
+}
+
+struct outcome guest_write_at(const struct access *access, u64 address, u64 value)
+{
+	guest.regs.rbx = address;
+	guest.regs.rcx = value;
+	return guest_run(access->write);
+}
+
+void use_access_page(void)
+{
+	access_page = vmcs_use_apic_access_page();
+	memset(access_page, 0x5a, PAGE_SIZE);
+	page_map(GUEST_APIC, physical_address(access_page), PAGE_PRESENT | PAGE_WRITE);
+}
+
+bool access_page_is_untouched(void)
+{
+	for (u32 i = 0; i < PAGE_SIZE; i += 8)
+		if (*(u64 *)(access_page + i) != 0x5a5a5a5a5a5a5a5a)
+			return false;
+	return true;
+}
+
+static u8 filling(u32 offset)
+{
+	return offset * 7 + offset / 256 * 13;
+}
+
+void fill_virtual_page(void)
+{
+	for (u32 i = 0; i < PAGE_SIZE; i++)
+		virtual_page[i] = filling(i);
+}
+
+bool virtual_page_is_filled(void)
+{
+	for (u32 i = 0; i < PAGE_SIZE; i++)
+		if (virtual_page[i] != filling(i))
+			return false;
+	return true;
+}
+
+void use_virtual_page(void)
+{
+	virtual_page = vmcs_use_tpr_shadow(0);
+	fill_virtual_page();
+	page_map(GUEST_VIRTUAL, physical_address(virtual_page), PAGE_PRESENT | PAGE_WRITE);
+}
