@@ -4,7 +4,6 @@ command line says. FAKE_STATE names a folder where it leaves its process id and 
 """
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -77,6 +76,8 @@ class Image:
         self.say("1..%d\n" % len(self.tests))
         for number, test in enumerate(self.tests, 1):
             self.say("# begin %s\n" % test)
+            if self.fault == "slow":
+                time.sleep(0.3)
             if test == "t.two" or self.fault == "all-crash":
                 self.act(number, test)
             else:
@@ -100,6 +101,8 @@ class Image:
             if fault == "stubborn":
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     signal.signal(number, signal.SIG_IGN)
+                import subprocess  # here: the start of all others is quicker without it
+
                 child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
                 note_process(child.pid)
             time.sleep(60)

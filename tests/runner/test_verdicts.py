@@ -54,12 +54,16 @@ class Verdicts(Project):
         self.assertIn("     2  no two", run.out)
 
     def test_hang(self) -> None:
-        run = self.expect("hang", 1, {"t.two": "hang"}, "t.two", "no progress for 0.3 s", timeout="0.3")
+        run = self.expect("hang", 1, {"t.two": "hang"}, "t.two", "no progress for 0.6 s", timeout="0.6")
         self.assertEqual(run.results["images"][0]["boots"], 2)
-        self.assertGreater(self.point(run, "t.two")["seconds"], 0.25)
+        self.assertGreater(self.point(run, "t.two")["seconds"], 0.55)
+
+    def test_slow_is_no_hang(self) -> None:
+        run = self.expect("slow", 0, {}, "", "", timeout="0.8")
+        self.assertGreater(run.results["images"][0]["seconds"], 1.2)
 
     def test_a_hang_that_ignores_signals_and_has_a_child(self) -> None:
-        self.expect("stubborn", 1, {"t.two": "hang"}, "t.two", "no progress", timeout="0.3")
+        self.expect("stubborn", 1, {"t.two": "hang"}, "t.two", "no progress", timeout="0.6")
         self.assertEqual(len(self.processes()), 3)
 
     def test_crash(self) -> None:
@@ -92,7 +96,7 @@ class Verdicts(Project):
 
     def test_a_restart_that_is_not_obeyed_ends(self) -> None:
         run = self.expect("deaf", 1, {"t.two": "hang", "t.two.b": "missing", "u.three": "missing", "image.deaf": "fail"},
-                          "u.three", "given up behind", timeout="0.3")
+                          "t.two.b", "given up behind", timeout="0.6")
         self.assertEqual(run.results["images"][0]["boots"], 2)
         self.assertIn("t.one runs again", self.point(run, "image.deaf")["reason"])
 
@@ -100,7 +104,7 @@ class Verdicts(Project):
         self.expect("silent", 1, ALL_MISSING, "t.one", "no TAP came: the image ended too early (by its own request)")
 
     def test_silent_hang(self) -> None:
-        self.expect("silent-hang", 1, ALL_MISSING, "t.one", "no TAP came: no progress for 0.3 s", timeout="0.3")
+        self.expect("silent-hang", 1, ALL_MISSING, "t.one", "no TAP came: no progress for 0.6 s", timeout="0.6")
 
     def test_emulator_that_exits_at_once(self) -> None:
         self.expect("at-once", 1, ALL_MISSING, "t.one", "cannot find my plugins")

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What a backend is: it boots an image and hands back the bytes of its serial port."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import FrozenSet, List, Optional
+
+from ..images import Image
+from ..settings import Settings
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One start of an image."""
+
+    image: Image
+    command_line: str
+    smp: int
+    memory: int  # MiB
+    folder: Path  # private to this boot, and the emulator's working folder
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start it. The serial port is the FIFO of that name in the folder, or stdout."""
+
+    argv: List[str]
+    serial: Optional[str] = None
+
+
+class Backend:
+    """`name` as in --backend and unittests.cfg; `cpu` is the model that it offers its guest."""
+
+    name = ""
+    default_cpu = ""
+
+    def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:
+        self.settings = settings
+        self.root = root  # where /proc, /sys and /dev are: tests bring their own
+        self.cpu = cpu or self.default_cpu
+
+    def available(self) -> Optional[str]:
+        """None, or why it cannot run here."""
+        raise NotImplementedError
+
+    def features(self) -> FrozenSet[str]:
+        """What an image may need: "vmx", "smp". Only asked when it is available."""
+        raise NotImplementedError
+
+    def lacks(self, feature: str) -> str:
+        """Why a feature is not there, for people."""
+        return "%s has no %s" % (self.name, feature.upper())
+
+    def version(self) -> str:
+        raise NotImplementedError
+
+    def target(self) -> str:
+        """The name of the table of known deviations, such as bochs-2.7."""
+        match = re.match(r"\d+\.\d+", self.version())
+        return "%s-%s" % (self.name, match.group(0) if match else "unknown")
+
+    def cpu_models(self) -> List[str]:
+        """The models that --cpu can name."""
+        raise NotImplementedError
+
+    def command(self, boot: Boot) -> Launch:
+        """Write what the emulator needs into the boot's folder and say how to start it."""
+        raise NotImplementedError
+
+    def start_failed(self, output: str) -> bool:
+        """Nothing was booted, for a reason that goes away: try once more."""
+        return False
+
+    def last_words(self, output: str) -> str:
+        """What the emulator said about its end, in one line, or ""."""
+        lines = [line.strip() for line in output.splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
+
+
+@lru_cache(maxsize=None)
+def output_of(*argv: str) -> Optional[str]:
+    """What a quick command such as --version prints; None if it cannot be run or does not end."""
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.decode("utf-8", "replace")
+
+
+def succeeds(*argv: str) -> bool:
+    """Whether a quick command can be run and ends well."""
+    try:
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@lru_cache(maxsize=None)
+def dies_with_us() -> List[str]:
+    """Words before a command that end it when the runner itself is killed, where the machine has them."""
+    words = ["setpriv", "--pdeathsig", "KILL"]
+    return words if succeeds(*words, "true") else []
+
+
+@lru_cache(maxsize=None)
+def without_network() -> List[str]:
+    """Words before a command that give it an empty network namespace, where that is allowed."""
+    for words in (["unshare", "-n"], ["unshare", "-rn"]):
+        if succeeds(*words, "true"):
+            return words
+    return []

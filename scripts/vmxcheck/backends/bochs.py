@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Bochs: VMX in software, on any machine.
+
+The image is the ROM at the top of the first 4 GiB, so its first instruction is the first after reset.
+All paths in the bochsrc are relative to the boot's own folder, so none of them needs quoting.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import FrozenSet, List, Optional
+
+from ..images import patched_rom
+from .base import Backend, Boot, Launch, dies_with_us, output_of, without_network
+
+# Bochs wants a VGA BIOS even when nobody runs it; this is the smallest that it takes, so no package is needed.
+_NO_VGA_BIOS = b"\x55\xaa\x01\xcb" + bytes(507) + b"\x35"
+
+_BOCHSRC = """\
+config_interface: textconfig
+display_library: rfb, options="timeout=0"
+sound: driver=dummy
+cpu: model={cpu}, count={smp}, ips=4000000, reset_on_triple_fault=0, ignore_bad_msrs=0
+memory: guest={memory}, host={memory}
+romimage: file=image.rom
+vgaromimage: file=vga.rom
+pci: enabled=0
+ata0: enabled=0
+com1: enabled=1, mode=file, dev=serial
+port_e9_hack: enabled=1
+panic: action=fatal
+error: action=report
+clock: sync=none, time0=utc
+"""
+
+
+class Bochs(Backend):
+    name = "bochs"
+    default_cpu = "tigerlake"
+
+    @property
+    def _tool(self) -> str:
+        return self.settings.tool("BOCHS", "bochs").path or "bochs"
+
+    def _help(self) -> str:
+        return output_of(self._tool, "--help") or ""
+
+    def available(self) -> Optional[str]:
+        problem = self.settings.tool("BOCHS", "bochs").problem("bochs", "bochs")
+        if problem:
+            return problem
+        if "Bochs" not in self._help():
+            return "%s: it does not say that it is Bochs when started with --help" % self._tool
+        return None
+
+    def features(self) -> FrozenSet[str]:
+        return frozenset(("vmx", "smp"))
+
+    def version(self) -> str:
+        match = re.search(r"Bochs x86 Emulator (\S+)", self._help())
+        return match.group(1) if match else "unknown"
+
+    def cpu_models(self) -> List[str]:
+        lines = (output_of(self._tool, "--help", "cpu") or "").splitlines()
+        return [line for line in lines if re.fullmatch(r"[a-z0-9_]+", line)]
+
+    def command(self, boot: Boot) -> Launch:
+        folder = boot.folder
+        (folder / "bochsrc").write_text(_BOCHSRC.format(cpu=self.cpu, smp=boot.smp, memory=boot.memory))
+        (folder / "image.rom").write_bytes(patched_rom(boot.image, boot.command_line))
+        (folder / "vga.rom").write_bytes(_NO_VGA_BIOS)
+        os.mkfifo(folder / "serial")
+        # The display listens on a TCP port; in a network namespace of its own nobody sees it and two never clash.
+        argv = [*without_network(), *dies_with_us(), self._tool, "-q", "-f", "bochsrc"]
+        if re.search(r"^\s*-rc\b", self._help(), re.MULTILINE):  # built with the debugger, which waits for a command
+            (folder / "continue").write_text("c\n")
+            argv += ["-rc", "continue"]
+        return Launch(argv, "serial")
+
+    def start_failed(self, output: str) -> bool:
+        return bool(re.search(r"(?i)\[RFB\s*\].*(PANIC|could not (bind|listen))", output))
+
+    def last_words(self, output: str) -> str:
+        """The panic, if it was one; asking for the shutdown port is how an image ends."""
+        panics = re.findall(r">>PANIC<< (.*)", output)
+        for panic in panics:
+            if "exception with no resolution" in panic:
+                return "triple fault; Bochs: " + panic.strip()[:200]
+            if "shutdown requested" not in panic:
+                return "Bochs: " + panic.strip()[:200]
+        if panics:
+            return "by its own request"
+        return super().last_words(output) if "SIM   ] quit_sim" not in output else ""

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""unittests.cfg: what to boot, with what, where. One section a run of an image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
+
+from .errors import Problem
+
+BACKENDS = ("bochs", "qemu-tcg", "qemu-kvm")
+NEEDS = ("vmx",)
+NOT_BY_DEFAULT = "nodefault"  # the group of what runs only when it is asked for
+DEFAULT_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of unittests.cfg."""
+
+    name: str
+    line: int
+    file: str  # build/x86/FILE.elf, .rom, .tests
+    arguments: str = ""
+    smp: int = 1
+    memory: int = 64  # MiB
+    groups: FrozenSet[str] = frozenset()
+    timeout: Optional[float] = None  # seconds
+    needs: FrozenSet[str] = frozenset()
+    backends: Tuple[str, ...] = ()  # empty: any
+
+    @property
+    def by_default(self) -> bool:
+        return NOT_BY_DEFAULT not in self.groups
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+            raise ValueError("a whole number from %d to %d is needed" % (low, high))
+        return int(value)
+
+    return parse
+
+
+def _seconds(value: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or float(value) <= 0:
+        raise ValueError("a number of seconds above 0 is needed")
+    return float(value)
+
+
+def _file(value: str) -> str:
+    name = value[:-4] if value.endswith((".elf", ".rom")) else value
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError("the name of an image is needed, such as `tsc` for build/x86/tsc.elf")
+    return name
+
+
+def _words(allowed: Tuple[str, ...]) -> Callable[[str], Tuple[str, ...]]:
+    def parse(value: str) -> Tuple[str, ...]:
+        words = tuple(value.split())
+        for word in words:
+            if allowed and word not in allowed:
+                raise ValueError("`%s` is not one of: %s" % (word, ", ".join(allowed)))
+        return words
+
+    return parse
+
+
+def _set(allowed: Tuple[str, ...]) -> Callable[[str], FrozenSet[str]]:
+    return lambda value: frozenset(_words(allowed)(value))
+
+
+_KEYS: Dict[str, Callable[[str], object]] = {
+    "file": _file,
+    "arguments": str,
+    "smp": _number(1, 64),
+    "memory": _number(16, 2048),
+    "groups": _set(()),
+    "timeout": _seconds,
+    "needs": _set(NEEDS),
+    "backends": _words(BACKENDS),
+}
+
+
+def parse(text: str, name: str = "unittests.cfg") -> List[Section]:
+    """The sections in their order; Problem with file and line at the first thing that is not understood."""
+    sections: List[Section] = []
+    first_lines: Dict[str, int] = {}
+    keys: Dict[str, int] = {}
+    values: Dict[str, object] = {}
+
+    def complain(line: int, what: str) -> Problem:
+        return Problem("%s:%d: %s" % (name, line, what))
+
+    def finish() -> None:
+        if values:
+            values.setdefault("file", values["name"])
+            sections.append(Section(**values))  # type: ignore[arg-type]
+
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = re.sub(r"(^|\s+)#.*$", "", raw.strip())
+        if not line:
+            continue
+        header = re.fullmatch(r"\[([^\]]*)\]", line)
+        if header:
+            finish()
+            title = header.group(1).strip()
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", title):
+                raise complain(number, "`[%s]` is no name for a section: use letters, digits, '_', '-', '.'" % title)
+            if title in first_lines:
+                raise complain(number, "section [%s] is already in line %d: give one of them another name"
+                               % (title, first_lines[title]))
+            first_lines[title] = number
+            keys, values = {}, {"name": title, "line": number}
+            continue
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if not equals:
+            raise complain(number, "`%s` is neither [SECTION] nor KEY = VALUE" % line)
+        if not values:
+            raise complain(number, "`%s` stands before the first [SECTION]" % key)
+        if key not in _KEYS:
+            raise complain(number, "unknown key `%s`%s" % (key, _suggest(key)))
+        if key in keys:
+            raise complain(number, "`%s` is already set in line %d: remove one of them" % (key, keys[key]))
+        if not value and key != "arguments":
+            raise complain(number, "`%s` has no value: give one, or remove the line" % key)
+        try:
+            values[key] = _KEYS[key](value)
+        except ValueError as error:
+            raise complain(number, "bad value `%s` for %s: %s" % (value, key, error)) from None
+        keys[key] = number
+    finish()
+    return sections
+
+
+def _suggest(key: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(key, _KEYS, 1)
+    if close:
+        return ": did you mean `%s`?" % close[0]
+    return ": the keys are %s" % ", ".join(_KEYS)
+
+
+def load(path: Path) -> List[Section]:
+    try:
+        return parse(path.read_text(encoding="utf-8"), path.name)
+    except OSError as error:
+        raise Problem("%s: %s" % (path, error.strerror)) from None
+    except UnicodeDecodeError:
+        raise Problem("%s: not UTF-8 text" % path) from None

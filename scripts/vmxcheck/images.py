@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The built images: their files, the tests in them, and a ROM with a command line patched in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict
+
+from .errors import Problem
+
+ROM_MARKER = b"VMXCHECK-CMDLINE"
+ROM_SPACE = 1008
+LONGEST_COMMAND_LINE = ROM_SPACE - 1
+
+
+@dataclass(frozen=True)
+class Image:
+    name: str
+    folder: Path
+    tests: Dict[str, str]  # id -> title, in the image's order
+
+    @property
+    def elf(self) -> Path:
+        return self.folder / (self.name + ".elf")
+
+    @property
+    def rom(self) -> Path:
+        return self.folder / (self.name + ".rom")
+
+
+def load(folder: Path, name: str) -> Image:
+    path = folder / (name + ".tests")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Problem("image `%s` is not built: %s is missing; run make" % (name, path)) from None
+    tests: Dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        identity, _, title = line.partition("\t")
+        if not identity or identity in tests:
+            raise Problem("%s:%d: %s; run make again" % (path, number, "test `%s` twice" % identity if identity else "no id"))
+        tests[identity] = title
+    return Image(name, folder, tests)
+
+
+def patched_rom(image: Image, command_line: str) -> bytes:
+    """The ROM's bytes with the command line in the place that is kept free for it."""
+    try:
+        rom = bytearray(image.rom.read_bytes())
+    except OSError as error:
+        raise Problem("%s: %s; run make" % (image.rom, error.strerror)) from None
+    text = command_line.encode("utf-8")
+    if len(text) > LONGEST_COMMAND_LINE:
+        raise Problem("the command line of image `%s` has %d bytes, its ROM has place for %d"
+                      % (image.name, len(text), LONGEST_COMMAND_LINE))
+    at = rom.find(ROM_MARKER + bytes(ROM_SPACE))
+    if at < 0 or rom.find(ROM_MARKER, at + 1) >= 0:
+        raise Problem("%s: it must have %s with %d zero bytes behind it, once; run make"
+                      % (image.rom, ROM_MARKER.decode(), ROM_SPACE))
+    at += len(ROM_MARKER)
+    rom[at:at + len(text)] = text
+    return bytes(rom)

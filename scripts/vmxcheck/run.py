@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Boots jobs in parallel: one loop over what the emulators say, with time limits and restarts.
+
+A job is one section of unittests.cfg on one backend. Its time limit is how long it may go on without
+starting or reporting a test, so a slow machine does not turn a long image into a hang.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Callable, Deque, List, Optional
+
+from . import verdict
+from .backends.base import Backend, Boot
+from .config import Section
+from .emulator import Emulator
+from .errors import Problem
+from .images import Image
+from .verdict import Ledger
+
+MOST_OUTPUT = 16 * 1024 * 1024  # bytes of one boot
+TIME_TO_END = 2.0  # seconds between "# end" and the emulator's own end
+COALESCE = 0.001  # seconds: Bochs writes byte by byte, and waking for each of them costs more than waiting
+POLL = 0.02  # seconds, where the kernel cannot tell us that a process ended
+
+
+@dataclass
+class Job:
+    """One section on one backend, and what came of it."""
+
+    section: Section
+    image: Image
+    backend: Backend
+    boots: List[List[str]]  # each: command line, then the ids that it selects
+    limit: float
+    ledger: Ledger
+    seconds: float = 0.0
+    logs: List[str] = field(default_factory=list)
+    notes: List[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.section.name
+
+
+class _Active:
+    """A job's boot that is going on."""
+
+    def __init__(self, job: Job, emulator: Emulator, folder: Path, log: Optional[IO[bytes]]) -> None:
+        self.job = job
+        self.emulator = emulator
+        self.folder = folder
+        self.log = log
+        self.after: Optional[str] = None
+        self.retried = False
+        self.started = time.monotonic()
+        self.deadline = self.started + job.limit
+        self.bytes = 0
+        self.how: Optional[str] = None
+
+
+class Runner:
+    """run() returns True if it was interrupted. Every job's ledger is complete afterwards."""
+
+    def __init__(self, jobs: List[Job], parallel: int, temporary: Path, logs: Path,
+                 done: Callable[[Job], None]) -> None:
+        self._pending: Deque[Job] = deque(jobs)
+        self._active: List[_Active] = []
+        self._parallel = max(1, parallel)
+        self._temporary = temporary
+        self._logs = logs
+        self._done = done
+        self._selector = selectors.DefaultSelector()
+        self._stop = False
+        self._boots = 0
+        self.problem: Optional[str] = None  # the logs could not be kept
+
+    def run(self) -> bool:
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._interrupt) for number in signals}
+        before_fd = signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self._selector.register(wake_read, selectors.EVENT_READ, None)
+        try:
+            self._loop()
+        finally:
+            for active in self._active:
+                self._close(active)
+            signal.set_wakeup_fd(before_fd)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._selector.close()
+            os.close(wake_read)
+            os.close(wake_write)
+        return self._stop
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self._stop = True
+
+    def _loop(self) -> None:
+        while self._active or (self._pending and not self._stop):
+            while self._pending and len(self._active) < self._parallel and not self._stop:
+                self._start_boot(self._pending.popleft(), None)
+            if not self._active:
+                continue
+            ready = self._selector.select(self._patience())
+            if self._stop:
+                break
+            if ready:
+                time.sleep(COALESCE)
+            now = time.monotonic()
+            speaking = {id(key.data) for key, _ in ready}
+            for active in list(self._active):
+                if id(active) in speaking or active.deadline <= now or active.emulator.needs_polling:
+                    self._serve(active)
+        for active in list(self._active):
+            self._serve(active, verdict.STOPPED)
+        for job in self._pending:
+            job.ledger.give_up("the run was interrupted")
+            self._done(job)
+
+    def _patience(self) -> Optional[float]:
+        wait = min(active.deadline for active in self._active) - time.monotonic()
+        if any(active.emulator.needs_polling for active in self._active):
+            wait = min(wait, POLL)
+        return None if wait == float("inf") else max(0.0, wait)
+
+    # ---- starting
+
+    def _start_boot(self, job: Job, after: Optional[str], retried: bool = False) -> None:
+        command_line, *ids = job.boots[0]
+        if after:
+            command_line = (command_line + " after=" + after).strip()
+        self._boots += 1
+        folder = self._temporary / str(self._boots)
+        name = "%s.%s%s.log" % (job.name, job.backend.name, ".%d" % (job.ledger.boots + 1) if job.ledger.boots else "")
+        try:
+            folder.mkdir()
+            launch = job.backend.command(Boot(job.image, command_line, job.section.smp, job.section.memory, folder))
+            emulator = Emulator(launch, folder)
+        except (OSError, Problem) as error:
+            job.ledger.give_up("%s could not be started: %s" % (job.backend.name, error))
+            shutil.rmtree(folder, ignore_errors=True)
+            self._done(job)
+            return
+        active = _Active(job, emulator, folder, self._open_log(name))
+        active.after, active.retried = after, retried
+        job.logs.append("logs/" + name)
+        job.ledger.begin_boot(ids, active.started, "logs/" + name)
+        self._active.append(active)
+        for descriptor in emulator.descriptors():
+            self._selector.register(descriptor, selectors.EVENT_READ, active)
+
+    def _open_log(self, name: str) -> Optional[IO[bytes]]:
+        try:
+            return open(self._logs / name, "wb", buffering=0)
+        except OSError as error:
+            self.problem = "%s: %s" % (self._logs / name, error.strerror)
+            return None
+
+    # ---- reading
+
+    def _serve(self, active: _Active, how: Optional[str] = None) -> None:
+        """Read what there is; end the boot when it is over."""
+        now = time.monotonic()
+        self._read(active, now)
+        self._forget(active)
+        ledger = active.job.ledger
+        if active.how is None and active.emulator.exited:
+            active.how = verdict.EXITED
+        if active.how is None and now >= active.deadline:
+            active.how = verdict.LIMIT
+            if ledger.reader.ended:
+                active.job.notes.append("the image did not end itself: it was killed %g s after its last line" % TIME_TO_END)
+        active.how = active.how or how
+        if active.how:
+            self._end_boot(active, active.how)
+
+    def _read(self, active: _Active, now: float) -> None:
+        ledger = active.job.ledger
+        while True:
+            data = active.emulator.read()
+            if not data:
+                return
+            active.bytes += len(data)
+            self._keep(active, data)
+            ended = ledger.reader.ended
+            if ledger.feed(data, now):
+                active.deadline = now + active.job.limit
+            if ledger.reader.ended and not ended:
+                active.deadline = now + TIME_TO_END
+            if ledger.reader.was_reset:
+                active.how = verdict.RESET
+                return
+            if active.bytes > MOST_OUTPUT:
+                active.how = verdict.FLOOD
+                return
+            if not active.emulator.exited and now + COALESCE < time.monotonic():
+                return  # the others want to be served, too
+
+    def _keep(self, active: _Active, data: bytes) -> None:
+        if active.log:
+            try:
+                active.log.write(data)
+            except OSError as error:
+                self.problem = "%s: %s" % (active.log.name, error.strerror)
+                active.log.close()
+                active.log = None
+
+    # ---- ending
+
+    def _forget(self, active: _Active) -> None:
+        for descriptor in active.emulator.closed():
+            self._selector.unregister(descriptor)
+
+    def _close(self, active: _Active) -> None:
+        for descriptor in active.emulator.descriptors():
+            try:
+                self._selector.unregister(descriptor)
+            except KeyError:
+                pass
+        active.emulator.close()
+        if active.log:
+            active.log.close()
+        shutil.rmtree(active.folder, ignore_errors=True)
+
+    def _end_boot(self, active: _Active, how: str) -> None:
+        job, emulator = active.job, active.emulator
+        for descriptor in emulator.descriptors():
+            self._selector.unregister(descriptor)
+        emulator.kill()
+        output = emulator.output()
+        self._active.remove(active)
+        self._close(active)
+        now = time.monotonic()
+        job.seconds += now - active.started
+        self._keep_output(job, output)
+
+        if how == verdict.EXITED and not active.bytes and not active.retried and job.backend.start_failed(output):
+            job.logs.pop()
+            job.ledger.boots -= 1
+            self._start_boot(job, active.after, retried=True)
+            return
+        after = job.ledger.end_boot(how, job.backend.last_words(output), job.limit, now)
+        if not after:
+            job.boots.pop(0)
+        if self._stop:
+            job.ledger.give_up("the run was interrupted")
+        elif job.boots:
+            self._start_boot(job, after)
+            return
+        self._done(job)
+
+    def _keep_output(self, job: Job, output: str) -> None:
+        """What the emulator itself said, beside the log of the serial port."""
+        if not output or not job.logs:
+            return
+        try:
+            (self._logs / Path(job.logs[-1]).name).with_suffix(".emulator.txt").write_text(output, encoding="utf-8")
+        except OSError as error:
+            self.problem = "%s: %s" % (self._logs, error.strerror)
