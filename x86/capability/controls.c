@@ -97,3 +97,33 @@ TEST("cap.ctls2.low_zero", "Every secondary processor-based control may be 0",
 {
 	expect_eq(must_be_1(IA32_VMX_PROCBASED_CTLS2), 0);
 }
+
+/* No guest is to run: its state is refused last. */
+static void expect_mask_of_allowed_1(enum control_word word, u32 activate)
+{
+	const u64 mask = rdmsr(control_words[word].msr);
+
+	vmcs_write(GUEST_RFLAGS, 0);
+	vmcs_set_controls(activate);
+	vmcs_write(control_words[word].field, 0);
+	expect_outcome(guest_enter(), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	for (u32 bit = 0; bit < 64; bit++) {
+		if (mask & BIT(bit))
+			continue;
+		CASE("bit %u", bit);
+		vmcs_write(control_words[word].field, BIT(bit));
+		expect_outcome(guest_enter(), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+	}
+}
+
+TEST("cap.ctls3.format", "IA32_VMX_PROCBASED_CTLS3 is the 64-bit mask of the tertiary controls that may be 1",
+     NEEDS(PROC_ACTIVATE_TERTIARY_CONTROLS))
+{
+	expect_mask_of_allowed_1(WORD_PROC3, PROC_ACTIVATE_TERTIARY_CONTROLS);
+}
+
+TEST("cap.exit2.format", "IA32_VMX_EXIT_CTLS2 is the 64-bit mask of the secondary VM-exit controls that may be 1",
+     NEEDS(EXITCTL_ACTIVATE_SECONDARY_CONTROLS))
+{
+	expect_mask_of_allowed_1(WORD_EXITCTL2, EXITCTL_ACTIVATE_SECONDARY_CONTROLS);
+}

@@ -33,6 +33,13 @@ static const u32 excludes[][2] = {
 	{ PROC2_VIRTUALIZE_X2APIC_MODE, PROC2_VIRTUALIZE_APIC_ACCESSES },
 };
 
+/* The control that a word depends on as a whole: while it is 0, the word's bits have no meaning. */
+static const u32 activated_by[CONTROL_WORDS] = {
+	[WORD_PROC2] = PROC_ACTIVATE_SECONDARY_CONTROLS,
+	[WORD_PROC3] = PROC_ACTIVATE_TERTIARY_CONTROLS,
+	[WORD_EXITCTL2] = EXITCTL_ACTIVATE_SECONDARY_CONTROLS,
+};
+
 static u32 token(enum control_word word, u32 bit)
 {
 	return 0x10000000u | word << 8 | bit;
@@ -48,25 +55,44 @@ u32 word_bits(enum control_word word)
 	return word == WORD_PROC3 || word == WORD_EXITCTL2 ? 64 : 32;
 }
 
+static struct words set_control(struct words words, u32 control)
+{
+	return words_set(words, control_word(control), control & 0xff);
+}
+
+static struct words clear_control(struct words words, u32 control)
+{
+	return words_clear(words, control_word(control), control & 0xff);
+}
+
+static struct words clear_excluded(struct words words, u32 control)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(excludes); i++)
+		for (int side = 0; side < 2; side++)
+			if (excludes[i][side] == control && is_set(&words, excludes[i][!side]))
+				words = clear_control(words, excludes[i][!side]);
+	return words;
+}
+
 struct words words_set(struct words words, enum control_word word, u32 bit)
 {
 	const u32 control = token(word, bit);
 
 	words.value[word] |= BIT(bit);
-	for (size_t i = 0; i < ARRAY_SIZE(excludes); i++)
-		for (int side = 0; side < 2; side++)
-			if (excludes[i][side] == control && is_set(&words, excludes[i][!side]))
-				words = words_clear(words, control_word(excludes[i][!side]),
-						    excludes[i][!side] & 0xff);
+	words = clear_excluded(words, control);
 	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
 		for (const u32 *need = needs[i].needs; needs[i].control == control && *need; need++)
 			if (has(*need) && !is_set(&words, *need))
-				words = words_set(words, control_word(*need), *need & 0xff);
-	if (word == WORD_PROC2)
-		words.value[WORD_PROC] |= control_bit(PROC_ACTIVATE_SECONDARY_CONTROLS);
-	return words;
+				words = set_control(words, *need);
+	return words_activate(words, word);
 }
 
+struct words words_activate(struct words words, enum control_word word)
+{
+	return activated_by[word] ? set_control(words, activated_by[word]) : words;
+}
+
+/* Those that need this one: by the table, or all of the word that it activates. */
 struct words words_clear(struct words words, enum control_word word, u32 bit)
 {
 	const u32 control = token(word, bit);
@@ -75,30 +101,35 @@ struct words words_clear(struct words words, enum control_word word, u32 bit)
 	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
 		for (const u32 *need = needs[i].needs; *need; need++)
 			if (*need == control && is_set(&words, needs[i].control))
-				words = words_clear(words, control_word(needs[i].control), needs[i].control & 0xff);
+				words = clear_control(words, needs[i].control);
+	for (enum control_word other = 0; other < CONTROL_WORDS; other++)
+		for (u32 i = 0; activated_by[other] == control && i < word_bits(other); i++)
+			if (words.value[other] & BIT(i))
+				words = words_clear(words, other, i);
 	return words;
 }
 
-/* Outside SMM there is no entering or leaving it. */
-bool bit_always_refused(enum control_word word, u32 bit)
-{
-	const u32 control = token(word, bit);
-
-	return control == ENTRYCTL_ENTRY_TO_SMM || control == ENTRYCTL_DEACTIVATE_DUAL_MONITOR_TREATMENT;
-}
-
 /*
- * "Host address-space size" must be what the host is: its check is among those of the
- * host state. What SEAM and the virtual APIC timer demand is not in the SDM's list of checks.
+ * "Host address-space size" must be what the host is: its check is among those of the host
+ * state. The two controls of SMM are refused outside it whatever their MSR says; what SEAM
+ * and the virtual APIC timer demand is not in the SDM's list of checks.
  */
 bool bit_not_probed(enum control_word word, u32 bit)
 {
 	const u32 control = token(word, bit);
 
-	return control == EXITCTL_HOST_ADDRESS_SPACE_SIZE ||
-	       (has(control) && (control == PROC3_SEAM_GUEST_PHYSICAL_ADDRESS_WIDTH ||
-				 control == PROC3_APIC_TIMER_VIRTUALIZATION ||
-				 control == ENTRYCTL_ALLOW_SEAM_GUEST_TELEMETRY));
+	switch (control) {
+	case EXITCTL_HOST_ADDRESS_SPACE_SIZE:
+		return true;
+	case ENTRYCTL_ENTRY_TO_SMM:
+	case ENTRYCTL_DEACTIVATE_DUAL_MONITOR_TREATMENT:
+	case ENTRYCTL_ALLOW_SEAM_GUEST_TELEMETRY:
+	case PROC3_SEAM_GUEST_PHYSICAL_ADDRESS_WIDTH:
+	case PROC3_APIC_TIMER_VIRTUALIZATION:
+		return has(control);
+	default:
+		return false;
+	}
 }
 
 struct words words_minimal(void)
@@ -112,13 +143,24 @@ struct words words_minimal(void)
 	return words;
 }
 
+u64 word_flexible(enum control_word word)
+{
+	const struct control_range *range = &vmx_capabilities()->word[word];
+	u64 flexible = range->may_be_1 & ~range->must_be_1;
+
+	for (u32 bit = 0; bit < word_bits(word); bit++)
+		if (bit_not_probed(word, bit))
+			flexible &= ~BIT(bit);
+	return flexible;
+}
+
 struct words words_full(void)
 {
 	struct words words = words_minimal();
 
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
 		for (u32 bit = 0; bit < word_bits(word); bit++)
-			if (has(token(word, bit)) && !bit_always_refused(word, bit) && !bit_not_probed(word, bit))
+			if (word_flexible(word) & BIT(bit))
 				words = words_set(words, word, bit);
 	return words;
 }
@@ -165,4 +207,10 @@ struct outcome probe(const struct words *words)
 		if (control_word_exists(word))
 			vmcs_write(control_words[word].field, words->value[word]);
 	return guest_enter();
+}
+
+void expect_probe(const struct words *words, enum control_word word, bool accepted)
+{
+	CASE("%s controls %#x", control_words[word].brief, words->value[word]);
+	expect_outcome(probe(words), accepted ? CONTROLS_ACCEPTED : CONTROLS_REFUSED);
 }

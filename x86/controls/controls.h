@@ -31,11 +31,17 @@ struct words words_full(void);
 struct words words_set(struct words words, enum control_word word, u32 bit);
 struct words words_clear(struct words words, enum control_word word, u32 bit);
 
-/* Bits whose value is not for the capability MSRs alone to say. */
-bool bit_always_refused(enum control_word word, u32 bit);	/* as 1 */
+/* Set the control that gives the word its meaning, if there is one. */
+struct words words_activate(struct words words, enum control_word word);
+
+/* A bit whose value is not for the capability MSRs alone to say. */
 bool bit_not_probed(enum control_word word, u32 bit);
+
+/* Bits that may be both, and that a probe can show to be accepted both ways. */
+u64 word_flexible(enum control_word word);
 
 u32 word_bits(enum control_word word);	/* 32 or 64 */
 
-/* Enter with these. */
+/* Enter with these; the check names the word that it is about. */
 struct outcome probe(const struct words *words);
+void expect_probe(const struct words *words, enum control_word word, bool accepted);

@@ -2,12 +2,6 @@
 /* Every bit of every control word, flipped (SDM Vol. 3C, "Checks on VMX Controls"). */
 #include "controls.h"
 
-static void expect_probe(const struct words *words, enum control_word word, bool accepted)
-{
-	CASE("%s controls %#x", control_words[word].brief, words->value[word]);
-	expect_outcome(probe(words), accepted ? CONTROLS_ACCEPTED : CONTROLS_REFUSED);
-}
-
 /* From one set of legal words: each bit of a word set, and each bit clear. */
 static void flip_each_bit_of(const struct words *base, enum control_word word)
 {
@@ -18,11 +12,43 @@ static void flip_each_bit_of(const struct words *base, enum control_word word)
 
 		if (bit_not_probed(word, bit))
 			continue;
-		expect_probe(&with, word, control_value_allowed(word, with.value[word]) &&
-			     !bit_always_refused(word, bit));
+		expect_probe(&with, word, control_value_allowed(word, with.value[word]));
 		expect_probe(&without, word, control_value_allowed(word, without.value[word]));
 	}
 	expect_probe(base, word, true);
+}
+
+static u32 count_bits(u64 value)
+{
+	u32 count = 0;
+
+	for (; value; value &= value - 1)
+		count++;
+	return count;
+}
+
+/* All combinations of the bits that may be both, or the first 512 of a fixed random sequence. */
+static void combine_flexible_bits(enum control_word word)
+{
+	const struct words full = words_full();
+	const u64 flexible = word_flexible(word);
+	const bool all = count_bits(flexible) <= 9;
+	const u32 count = all ? 1u << count_bits(flexible) : 512;
+	u64 random = 1;
+
+	for (u32 i = 0; i < count; i++) {
+		struct words words = full;
+		u64 wanted = all ? i : (random = random * 6364136223846793005 + 1442695040888963407) >> 24;
+
+		for (u32 bit = 0; bit < word_bits(word); bit++) {
+			if (!(flexible & BIT(bit)))
+				continue;
+			if (!(wanted & 1))
+				words = words_clear(words, word, bit);
+			wanted >>= 1;
+		}
+		expect_probe(&words, word, true);
+	}
 }
 
 /* The same bit among few others and among many. */
@@ -35,9 +61,84 @@ static void flip_each_bit(enum control_word word)
 	flip_each_bit_of(&base, word);
 	base = words_full();
 	flip_each_bit_of(&base, word);
+	combine_flexible_bits(word);
+}
+
+/* While the word is not activated it is not looked at. */
+static void expect_ignored_unless_activated(enum control_word word)
+{
+	struct words words = words_minimal();
+
+	for (u32 bit = 0; bit < word_bits(word); bit++) {
+		words.value[word] = BIT(bit);
+		expect_probe(&words, word, true);
+	}
+	words.value[word] = ~0ull;
+	expect_probe(&words, word, true);
 }
 
 TEST("entry.ctl.pin.reserved", "VM entry takes a pin-based control as its MSR allows, each bit 0 and 1")
 {
 	flip_each_bit(WORD_PIN);
+}
+
+TEST("entry.ctl.proc.reserved", "VM entry takes a primary processor-based control as its MSR allows, each bit 0 and 1")
+{
+	flip_each_bit(WORD_PROC);
+}
+
+TEST("entry.ctl.proc2.reserved", "VM entry takes a secondary control as its MSR allows, each bit, if they are activated",
+     NEEDS(PROC_ACTIVATE_SECONDARY_CONTROLS))
+{
+	flip_each_bit(WORD_PROC2);
+	expect_ignored_unless_activated(WORD_PROC2);
+}
+
+TEST("entry.ctl.proc3.reserved", "VM entry takes a tertiary control as its MSR allows, each bit, if they are activated",
+     NEEDS(PROC_ACTIVATE_TERTIARY_CONTROLS))
+{
+	flip_each_bit(WORD_PROC3);
+	expect_ignored_unless_activated(WORD_PROC3);
+}
+
+TEST("entry.ctl.exit.reserved", "VM entry takes a VM-exit control as its MSR allows, each bit 0 and 1")
+{
+	flip_each_bit(WORD_EXITCTL);
+}
+
+TEST("entry.ctl.exit2.reserved", "VM entry takes a secondary VM-exit control as its MSR allows, each bit, if activated",
+     NEEDS(EXITCTL_ACTIVATE_SECONDARY_CONTROLS))
+{
+	flip_each_bit(WORD_EXITCTL2);
+	expect_ignored_unless_activated(WORD_EXITCTL2);
+}
+
+TEST("entry.ctl.entry.reserved", "VM entry takes a VM-entry control as its MSR allows, each bit 0 and 1")
+{
+	flip_each_bit(WORD_ENTRYCTL);
+}
+
+TEST("entry.ctl.vmfunc.reserved", "VM entry takes a VM-function control as IA32_VMX_VMFUNC allows, each bit",
+     NEEDS(PROC2_ENABLE_VM_FUNCTIONS))
+{
+	const u64 allowed = rdmsr(IA32_VMX_VMFUNC);
+	struct words words;
+
+	probe_prepare();
+	words = words_minimal();
+	words = words_set(words, WORD_PROC2, PROC2_ENABLE_EPT & 0xff);
+	words = words_set(words, WORD_PROC2, PROC2_ENABLE_VM_FUNCTIONS & 0xff);
+	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
+	for (u32 bit = 0; bit < 64; bit++) {
+		CASE("VM-function controls %#x", BIT(bit));
+		vmcs_write(VM_FUNCTION_CONTROLS, BIT(bit));
+		expect_outcome(probe(&words), allowed & BIT(bit) ? CONTROLS_ACCEPTED : CONTROLS_REFUSED);
+	}
+	vmcs_write(VM_FUNCTION_CONTROLS, allowed);
+	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
+	vmcs_write(VM_FUNCTION_CONTROLS, ~0ull);
+
+	/* With no VM functions the field is not looked at. */
+	words = words_clear(words, WORD_PROC2, PROC2_ENABLE_VM_FUNCTIONS & 0xff);
+	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
 }
