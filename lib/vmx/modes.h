@@ -12,3 +12,9 @@ void guest_set_cpl0(void);
 
 /* Compatibility mode: 32-bit code, whose linear addresses are those of its assembly (.code32); see guest_run_at. */
 void guest_set_compatibility(void);
+
+/*
+ * Virtual-8086 mode at 32-bit PAE paging, an identity map of 4 GiB; segments all
+ * selector:0. No exception can be delivered (the IDT is a 64-bit one).
+ */
+void guest_set_virtual_8086(u16 selector);
