@@ -101,15 +101,20 @@ struct outcome guest_enter(void)
 	return guest.outcome;
 }
 
-struct outcome guest_run(void (*function)(void))
+struct outcome guest_run_at(const void *rip)
 {
 	outermost = (struct recovery){ .rip = (u64)guest_fault_entry, .rsp = stack_top() };
 	guest.recovery = &outermost;
 	guest.fault.raised = false;
-	guest.regs.rdi = (u64)function;
 	vmcs_write(GUEST_RSP, stack_top());
-	vmcs_write(GUEST_RIP, (u64)guest_start);
+	vmcs_write(GUEST_RIP, (u64)rip);
 	return guest_enter();
+}
+
+struct outcome guest_run(void (*function)(void))
+{
+	guest.regs.rdi = (u64)function;
+	return guest_run_at(guest_start);
 }
 
 struct outcome guest_resume(void)

@@ -58,6 +58,12 @@ void guest_baseline(void);
 /* Enter a guest that executes the function; from a C function or a label in assembly. */
 struct outcome guest_run(void (*function)(void));
 
+/*
+ * The same for code that is not a function: it is jumped to, with RSP at the top of
+ * the guest's stack and RDI as in guest.regs, and ends as it likes. For code of other modes.
+ */
+struct outcome guest_run_at(const void *rip);
+
 /* Enter at RIP exactly as the VMCS and guest.regs say. */
 struct outcome guest_enter(void);
 

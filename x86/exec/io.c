@@ -72,7 +72,7 @@ TEST("exec.iobitmap.set_exits", "a port whose bit in the I/O bitmaps is 1 exits,
 	}
 }
 
-/* Clear, or set, the bits of all ports that a form accesses; one that wraps is not ours to ask. */
+/* Clear, or set, the bits of all ports that a form accesses; it must not wrap. */
 static void change_bits(u8 *bitmaps, const struct io_form *form, u16 port, bool set)
 {
 	for (u32 i = 0; i < io_width(form); i++)
@@ -130,16 +130,104 @@ TEST("exec.iobitmap.clear_passes", "a port whose bit in the I/O bitmaps is 0 is 
 	for (u32 f = IO_PLAIN_FORMS; f < IO_FORMS; f++) {
 		const struct io_form *form = &io_forms[f];
 
-		for (u32 i = 0; i < TELLING_PORTS; i++) {
+		for (u32 i = 0; i < TELLING_PORTS && !(form->qualification & IO_IN); i++) {
 			const u16 port = io_telling_port(i);
 
-			if (form->qualification & IO_IN || port + io_width(form) > PORTS)
+			if (port + io_width(form) > PORTS)
 				continue;
 			CASE("%s, port %#x", form->text, port);
 			change_bits(bitmaps, form, port, false);
 			io_run(form, port);
 			expect_io_reached_operand();
 			change_bits(bitmaps, form, port, true);
+		}
+	}
+}
+
+/* An OUTS to the port in R8, which must not exit, and an IN from the port in DX. */
+GUEST_ASM(guest_uses_two_ports,
+	  "xchg %r8d, %edx\n\t"
+	  "outsb\n\t"
+	  "xchg %r8d, %edx\n"
+	  "in_alone: in %dx, %al; ret");
+extern const u8 in_alone[];
+
+static void skip_outs(struct exception_frame *frame)
+{
+	frame->rip += 1;
+}
+
+TEST("exec.iobitmap.every_port", "with one bit of the I/O bitmaps set, that port exits, out of all 65,536, and no other",
+     NEEDS(PROC_USE_IO_BITMAPS))
+{
+	u8 *bitmaps = vmcs_use_io_bitmaps();
+
+	interrupt_handle(VECTOR_PF, skip_outs);
+	guest.regs.rsi = IO_UNMAPPED;
+	guest_run(guest_uses_two_ports);
+	for (u32 port = 0; port < PORTS; port++) {
+		/* One that differs in one bit, another one for each port; now and then in all. */
+		const u16 other = port ^ (port % 17 == 16 ? 0xffff : 1 << port % 17);
+
+		CASE("IN from port %#x behind OUTS to port %#x", port, other);
+		bitmap_set(bitmaps, port);
+		guest.regs.rdx = port;
+		guest.regs.r8 = other;
+		vmcs_write(GUEST_RIP, port % 8 ? (u64)in_alone : (u64)guest_uses_two_ports);
+		guest_enter();
+		expect_exit(EXIT_IO, .qualification = IO_IN | IO_PORT(port), .rip = (u64)in_alone);
+		bitmap_clear(bitmaps, port);
+	}
+}
+
+TEST("exec.iobitmap.a_b_select", "ports up to 7FFFH use I/O bitmap A, those from 8000H on use B, by their low 15 bits",
+     NEEDS(PROC_USE_IO_BITMAPS))
+{
+	const struct io_form *outs = io_form_outsb;
+	u8 *b = page_alloc(), *unused = page_alloc(), *a = page_alloc();
+
+	memset(unused, 0xff, PAGE_SIZE);
+	vmcs_set_controls(PROC_USE_IO_BITMAPS);
+	vmcs_write(IO_BITMAP_A_ADDRESS, physical_address(a));
+	vmcs_write(IO_BITMAP_B_ADDRESS, physical_address(b));
+	io_trap_page_faults();
+	for (u32 i = 0; i < TELLING_PORTS; i++) {
+		const u16 port = io_telling_port(i), low_bits = port & 0x7fff;
+
+		for (u32 set_b = 0; set_b < 2; set_b++) {
+			u8 *bitmap = set_b ? b : a;
+
+			CASE("port %#x, its bit set in bitmap %s", port, set_b ? "B" : "A");
+			bitmap_set(bitmap, low_bits);
+			io_run(outs, port);
+			if (set_b == (port >= 0x8000))
+				expect_io_exit(outs, port);
+			else
+				expect_io_reached_operand();
+			bitmap_clear(bitmap, low_bits);
+		}
+	}
+}
+
+TEST("exec.iobitmap.live_update", "a bit that the host changes in memory counts from the next VM entry on",
+     NEEDS(PROC_USE_IO_BITMAPS))
+{
+	const struct io_form *outs = io_form_outsb;
+	u8 *bitmaps = vmcs_use_io_bitmaps();
+
+	io_trap_page_faults();
+	io_run(outs, 0);
+	for (u32 i = 0; i < TELLING_PORTS; i++) {
+		const u16 port = io_telling_port(i);
+
+		CASE("port %#x", port);
+		for (u32 again = 0; again < 2; again++) {
+			bitmap_set(bitmaps, port);
+			io_again(port);
+			expect_io_exit(outs, port);
+			bitmap_clear(bitmaps, port);
+			io_again(port);
+			expect_io_reached_operand();
 		}
 	}
 }

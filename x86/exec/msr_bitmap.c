@@ -77,9 +77,263 @@ static void walk_clear_reads(u32 first, u32 offset)
 	}
 }
 
+/*
+ * What may be written where a broken processor, or a clear bit, lets WRMSR through:
+ * what the MSR holds already; 0 where it cannot be read.
+ */
+static u64 value_to_write(u32 msr)
+{
+	u64 value;
+
+	return msr_value(msr, &value) ? value : 0;
+}
+
+static void walk_writes(u32 first, u32 offset)
+{
+	u8 *quarter = vmcs_use_msr_bitmap() + offset;
+	const u32 harmless[2] = {
+		first == FIRST_LOW ? IA32_SYSENTER_EIP : (u32)IA32_LSTAR,
+		first == FIRST_LOW ? IA32_SYSENTER_ESP : (u32)IA32_STAR,
+	};
+
+	for (u32 n = 0; n < QUARTER_BITS; n++) {
+		const u32 other = harmless[harmless[0] == first + n];
+		const u64 value = value_to_write(first + n);
+
+		CASE("WRMSR of %#x behind one of %#x", first + n, other);
+		bitmap_set(quarter, n);
+		guest.regs.r10 = other;
+		guest.regs.r8 = (u32)rdmsr(other);
+		guest.regs.r9 = rdmsr(other) >> 32;
+		guest.regs.rcx = first + n;
+		guest.regs.rax = (u32)value;
+		guest.regs.rdx = value >> 32;
+		guest_run(guest_writes_twice);
+		expect_exit(EXIT_WRMSR, .qualification = 0, .rip = (u64)second_write);
+		bitmap_clear(quarter, n);
+	}
+}
+
+/* Those whose own value can be put back without any effect. */
+static const u32 own_value[] = {
+	IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, IA32_PAT, IA32_STAR, IA32_LSTAR, IA32_CSTAR, IA32_FMASK,
+	IA32_FS_BASE, IA32_GS_BASE, IA32_KERNEL_GS_BASE,
+};
+
+/*
+ * May a guest write an MSR? Yes if it is one of those, or one that RDMSR refuses
+ * (a 0 raises #GP), but for the few that exist and can only be written.
+ */
+static bool may_write(u32 msr)
+{
+	static const u32 write_only[] = { IA32_PRED_CMD, IA32_BIOS_UPDT_TRIG, IA32_FLUSH_CMD, 0x80b, 0x83f };
+	u64 value;
+
+	for (size_t i = 0; i < ARRAY_SIZE(own_value); i++)
+		if (msr == own_value[i])
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(write_only); i++)
+		if (msr == write_only[i])
+			return false;
+	return !msr_value(msr, &value);
+}
+
+static void check_clear_write(u8 *bitmap, u32 first, u32 offset, u32 n)
+{
+	const u64 value = value_to_write(first + n);
+
+	if (!may_write(first + n))
+		return;
+	CASE("WRMSR of %#x", first + n);
+	msr_write(first + n, value);
+	expect_msr_exit(MSR_WRITE);
+	bitmap_clear(bitmap + offset, n);
+	msr_write(first + n, value);
+	expect_msr_passed();
+	bitmap_set(bitmap + offset, n);
+}
+
+static void walk_clear_writes(u32 first, u32 offset)
+{
+	u8 *bitmap = vmcs_use_msr_bitmap();
+
+	msr_trap_faults();
+	memset(bitmap, 0xff, PAGE_SIZE);
+	for (u32 i = 0; i < TELLING; i++)
+		check_clear_write(bitmap, first, offset, telling(i));
+	for (size_t i = 0; i < ARRAY_SIZE(own_value); i++)
+		if (own_value[i] - first < QUARTER_BITS)
+			check_clear_write(bitmap, first, offset, own_value[i] - first);
+}
+
 TEST("exec.msrbitmap.read_low", "bit n of the read bitmap for low MSRs, at offset 0, makes RDMSR of MSR n exit",
      NEEDS(PROC_USE_MSR_BITMAPS))
 {
 	walk_reads(FIRST_LOW, READ_LOW);
 	walk_clear_reads(FIRST_LOW, READ_LOW);
+}
+
+TEST("exec.msrbitmap.read_high",
+     "bit n of the read bitmap for high MSRs, at offset 400H, makes RDMSR of MSR C0000000H + n exit",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	walk_reads(FIRST_HIGH, READ_HIGH);
+	walk_clear_reads(FIRST_HIGH, READ_HIGH);
+}
+
+TEST("exec.msrbitmap.write_low", "bit n of the write bitmap for low MSRs, at offset 800H, makes WRMSR of MSR n exit",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	walk_writes(FIRST_LOW, WRITE_LOW);
+	walk_clear_writes(FIRST_LOW, WRITE_LOW);
+}
+
+TEST("exec.msrbitmap.write_high",
+     "bit n of the write bitmap for high MSRs, at offset C00H, makes WRMSR of MSR C0000000H + n exit",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	walk_writes(FIRST_HIGH, WRITE_HIGH);
+	walk_clear_writes(FIRST_HIGH, WRITE_HIGH);
+}
+
+TEST("exec.msrbitmap.off", "without MSR bitmaps every RDMSR and WRMSR exits")
+{
+	/* A bitmap that would let everything pass is there, and not in use. */
+	if (has(PROC_USE_MSR_BITMAPS)) {
+		vmcs_use_msr_bitmap();
+		vmcs_clear_controls(PROC_USE_MSR_BITMAPS);
+	}
+	msr_trap_faults();
+	for (u32 i = 0; i < 3 * TELLING; i++) {
+		static const u32 first[] = { FIRST_LOW, FIRST_HIGH, 0x40000000 };
+		const u32 msr = first[i % 3] + telling(i / 3);
+
+		CASE("MSR %#x", msr);
+		msr_read(msr);
+		expect_msr_exit(MSR_READ);
+		msr_write(msr, value_to_write(msr));
+		expect_msr_exit(MSR_WRITE);
+	}
+}
+
+TEST("exec.msrbitmap.out_of_range", "RDMSR and WRMSR exit where ECX is outside both ranges, whatever the bitmap holds",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	u8 *bitmap = vmcs_use_msr_bitmap();
+
+	msr_trap_faults();
+	for (u32 i = 0; i < 2 * (19 + 17 + 4); i++) {
+		static const u32 others[] = { 0x3fff, 0xbfffffff, 0xffffffff, 0xc0003fff };
+		const u32 n = i / 2;
+		const u32 msr = n < 19 ? 1u << (13 + n) :			/* one bit above 1FFFH */
+				n < 36 ? FIRST_HIGH | 1u << (13 + n - 19) :	/* one above C0001FFFH */
+				others[n - 36];
+
+		CASE("MSR %#x, all bits of the bitmap %u", msr, i % 2);
+		memset(bitmap, i % 2 ? 0xff : 0, PAGE_SIZE);
+		msr_read(msr);
+		expect_msr_exit(MSR_READ);
+		msr_write(msr, value_to_write(msr));
+		expect_msr_exit(MSR_WRITE);
+	}
+}
+
+TEST("exec.msrbitmap.boundaries", "the first and last MSR of each range select their bit, those next to them exit",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	static const struct {
+		u32 msr;
+		int read, write;	/* place of the bit in the page; -1: none */
+	} edges[] = {
+		{ 0x00000000, 8 * READ_LOW, 8 * WRITE_LOW },
+		{ 0x00001fff, 8 * READ_LOW + 0x1fff, 8 * WRITE_LOW + 0x1fff },
+		{ 0x00002000, -1, -1 },
+		{ 0xbfffffff, -1, -1 },
+		{ 0xc0000000, 8 * READ_HIGH, 8 * WRITE_HIGH },
+		{ 0xc0001fff, 8 * READ_HIGH + 0x1fff, 8 * WRITE_HIGH + 0x1fff },
+		{ 0xc0002000, -1, -1 },
+	};
+	u8 *bitmap = vmcs_use_msr_bitmap();
+
+	msr_trap_faults();
+	for (size_t i = 0; i < ARRAY_SIZE(edges); i++)
+		for (enum msr_access access = MSR_READ; access <= MSR_WRITE; access++) {
+			const int bit = access == MSR_READ ? edges[i].read : edges[i].write;
+			const u32 msr = edges[i].msr;
+
+			CASE("%s of %#x", access == MSR_READ ? "RDMSR" : "WRMSR", msr);
+			memset(bitmap, 0, PAGE_SIZE);
+			if (bit < 0) {
+				msr_access(access, msr, 0);
+				expect_msr_exit(access);
+				continue;
+			}
+			bitmap_set(bitmap, bit);
+			msr_access(access, msr, value_to_write(msr));
+			expect_msr_exit(access);
+			if (access == MSR_WRITE && !may_write(msr))
+				continue;
+			memset(bitmap, 0xff, PAGE_SIZE);
+			bitmap_clear(bitmap, bit);
+			msr_access(access, msr, value_to_write(msr));
+			expect_msr_passed();
+		}
+}
+
+TEST("exec.msrbitmap.independent", "the read bit of an MSR does not affect WRMSR, nor its write bit RDMSR",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	static const struct {
+		u32 msr, read, write;
+	} rows[] = {
+		{ IA32_SYSENTER_CS, 8 * READ_LOW + 0x174, 8 * WRITE_LOW + 0x174 },
+		{ IA32_SYSENTER_EIP, 8 * READ_LOW + 0x176, 8 * WRITE_LOW + 0x176 },
+		{ IA32_STAR, 8 * READ_HIGH + 0x81, 8 * WRITE_HIGH + 0x81 },
+		{ IA32_KERNEL_GS_BASE, 8 * READ_HIGH + 0x102, 8 * WRITE_HIGH + 0x102 },
+	};
+	u8 *bitmap = vmcs_use_msr_bitmap();
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const u64 value = rdmsr(rows[i].msr);
+
+		CASE("MSR %#x", rows[i].msr);
+		bitmap_set(bitmap, rows[i].read);
+		msr_read(rows[i].msr);
+		expect_msr_exit(MSR_READ);
+		msr_write(rows[i].msr, value);
+		expect_guest_done();
+		bitmap_clear(bitmap, rows[i].read);
+
+		bitmap_set(bitmap, rows[i].write);
+		msr_write(rows[i].msr, value);
+		expect_msr_exit(MSR_WRITE);
+		msr_read(rows[i].msr);
+		expect_guest_done();
+		bitmap_clear(bitmap, rows[i].write);
+	}
+}
+
+TEST("exec.msrbitmap.ecx_high_ignored", "bits 63:32 of RCX play no part in RDMSR and WRMSR",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	u8 *bitmap = vmcs_use_msr_bitmap();
+	const u64 value = rdmsr(IA32_LSTAR);
+
+	for (u32 bit = 32; bit < 64; bit++)
+		for (enum msr_access access = MSR_READ; access <= MSR_WRITE; access++) {
+			const u32 position = 8 * (access == MSR_READ ? READ_HIGH : WRITE_HIGH) + 0x82;
+
+			CASE("bit %u, access %u", bit, access);
+			for (u32 set = 0; set < 2; set++) {
+				(set ? bitmap_set : bitmap_clear)(bitmap, position);
+				guest.regs.rcx = BIT(bit) | (u32)IA32_LSTAR;
+				guest.regs.rax = (u32)value;
+				guest.regs.rdx = value >> 32;
+				guest_run(access == MSR_READ ? msr_guest_reads : msr_guest_writes);
+				if (set)
+					expect_msr_exit(access);
+				else
+					expect_guest_done();
+			}
+		}
 }

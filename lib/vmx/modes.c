@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/modes.h"
+#include "x86/page.h"
+#include "x86/processor.h"
+#include "x86/selectors.h"
+#include "x86/user.h"
+
+/* Segment access rights: accessed, present, G; L or D for code. */
+enum {
+	RIGHTS_CODE64 = 0xa09b, RIGHTS_CODE32 = 0xc09b, RIGHTS_DATA = 0xc093, RIGHTS_DPL3 = 3 << 5,
+};
+
+static void set_cs_ss(u16 cs, u32 cs_rights, u16 ss, u32 ss_rights)
+{
+	vmcs_write(GUEST_CS_SELECTOR, cs);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, cs_rights);
+	vmcs_write(GUEST_SS_SELECTOR, ss);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, ss_rights);
+}
+
+void guest_set_cpl3(void)
+{
+	user_pages_on();
+	set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA, RIGHTS_DATA | RIGHTS_DPL3);
+}
+
+void guest_set_cpl0(void)
+{
+	set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
+}
+
+void guest_set_compatibility(void)
+{
+	set_cs_ss(SELECTOR_CODE32, RIGHTS_CODE32, SELECTOR_DATA, RIGHTS_DATA);
+}
+
+void guest_set_virtual_8086(u16 selector)
+{
+	static const struct {
+		enum vmcs_field selector, base, limit, rights;
+	} segments[] = {
+#define SEGMENT(s) { GUEST_##s##_SELECTOR, GUEST_##s##_BASE, GUEST_##s##_LIMIT, GUEST_##s##_ACCESS_RIGHTS }
+		SEGMENT(ES), SEGMENT(CS), SEGMENT(SS), SEGMENT(DS), SEGMENT(FS), SEGMENT(GS),
+#undef SEGMENT
+	};
+	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
+	u64 *pdpt = page_alloc();
+
+	for (u32 i = 0; i < 4; i++)
+		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
+	user_pages_on();
+	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
+	vmcs_write(GUEST_CR3, physical_address(pdpt));
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
+	for (size_t i = 0; i < ARRAY_SIZE(segments); i++) {
+		vmcs_write(segments[i].selector, selector);
+		vmcs_write(segments[i].base, (u64)selector << 4);
+		vmcs_write(segments[i].limit, 0xffff);
+		vmcs_write(segments[i].rights, 0xf3);
+	}
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Other modes for a guest than the baseline's 64-bit mode at CPL 0: call before it runs. */
+#pragma once
+
+#include "vmx/vmcs.h"
+
+/* CPL 3 (user_pages_on is included). An exception in the guest leads to CPL 0 as in any guest. */
+void guest_set_cpl3(void);
+
+/* Back to CPL 0, 64-bit mode. */
+void guest_set_cpl0(void);
+
+/* Compatibility mode: 32-bit code, whose linear addresses are those of its assembly (.code32); see guest_run_at. */
+void guest_set_compatibility(void);
+
+/*
+ * Virtual-8086 mode at 32-bit PAE paging, an identity map of 4 GiB; segments all
+ * selector:0. No exception can be delivered (the IDT is a 64-bit one).
+ */
+void guest_set_virtual_8086(u16 selector);

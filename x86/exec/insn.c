@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "insn.h"
+
+#include "libc/string.h"
+
+u8 instruction_code[16] ALIGNED(16);
+u8 instruction_operand[PAGE_SIZE] ALIGNED(4096);
+
+/* A telling value for each register that a test has not set. */
+static struct guest_registers registers_before;
+
+void instruction_run(const struct instruction *instruction)
+{
+	memset(instruction_operand, OPERAND_BYTE, PAGE_SIZE);
+	memcpy(instruction_code, instruction->bytes, instruction->length);
+	instruction_code[instruction->length] = 0xc3;		/* RET */
+	guest.regs.rdi = (u64)instruction_code;
+	registers_before = guest.regs;
+	guest_run((void (*)(void))instruction_code);
+}
+
+bool check_instruction_exit(const char *file, u32 line, const struct instruction *instruction)
+{
+	const struct expected_exit expected = {
+		.qualification = instruction->qualification, .instruction_length = instruction->length,
+		.interruption = NOT_LOOKED_AT, .interruption_error = NOT_LOOKED_AT, .idt_vectoring = NOT_LOOKED_AT,
+		.linear = NOT_LOOKED_AT, .physical = NOT_LOOKED_AT, .rip = (u64)instruction_code,
+		.instruction_information = NOT_LOOKED_AT,
+	};
+	bool passed = check_exit(file, line, instruction->reason, &expected), changed = false;
+
+	passed &= check_true(file, line, "the general registers are as before the instruction",
+			     !memcmp(&registers_before, &guest.regs, sizeof(guest.regs)));
+	for (u32 i = 0; i < 256; i++)
+		changed |= instruction_operand[i] != OPERAND_BYTE;
+	return check_true(file, line, "the operand in memory is as before the instruction", !changed) && passed;
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an exit due to INS or OUTS reports of its operand in memory. */
+#include "io.h"
+
+#include "vmx/modes.h"
+
+/* Instruction information: address size in 9:7, and for OUTS the segment in 17:15. */
+enum { ADDRESS_16 = 0 << 7, ADDRESS_32 = 1 << 7, ADDRESS_64 = 2 << 7, ADDRESS_MASK = 7 << 7 };
+enum { ES = 0 << 15, CS = 1 << 15, SS = 2 << 15, DS = 3 << 15, FS = 4 << 15, GS = 5 << 15, SEGMENT_MASK = 7 << 15 };
+
+struct string_case {
+	u8 bytes[6];
+	u8 length;
+	u64 qualification, linear;
+	u32 information;
+};
+
+enum { IN = IO_IN | IO_STRING, OUT = IO_OUT | IO_STRING };
+
+/* Index registers and bases that are told apart by every part; the port is 1234H. */
+#define RDI 0xffff9234567887a0ull
+#define RSI 0x00005ba987659ef0ull
+#define FS_BASE 0x0000100012340000ull
+#define GS_BASE 0xffffa00023450000ull
+enum { LOW_RDI = 0x567887a0, ES_BASE = 0x11000000, SS_BASE = 0x12000000, DS_BASE = 0x13000000 };
+#define LOW_RSI 0x87659ef0ull
+
+/* In 64-bit mode the bases of ES and DS do not count; 67H takes 32 bits of the index register. */
+static const struct string_case cases_64[] = {
+	{ { 0x6c }, 1, IN | IO_SIZE_1, RDI, ADDRESS_64 },
+	{ { 0x66, 0x6d }, 2, IN | IO_SIZE_2, RDI, ADDRESS_64 },
+	{ { 0x6d }, 1, IN | IO_SIZE_4, RDI, ADDRESS_64 },
+	{ { 0xf3, 0x6c }, 2, IN | IO_REP | IO_SIZE_1, RDI, ADDRESS_64 },
+	{ { 0x67, 0x6c }, 2, IN | IO_SIZE_1, LOW_RDI, ADDRESS_32 },
+	{ { 0x67, 0xf3, 0x66, 0x6d }, 4, IN | IO_REP | IO_SIZE_2, LOW_RDI, ADDRESS_32 },
+	{ { 0x6e }, 1, OUT | IO_SIZE_1, RSI, ADDRESS_64 | DS },
+	{ { 0x66, 0x6f }, 2, OUT | IO_SIZE_2, RSI, ADDRESS_64 | DS },
+	{ { 0x6f }, 1, OUT | IO_SIZE_4, RSI, ADDRESS_64 | DS },
+	{ { 0xf3, 0x6f }, 2, OUT | IO_REP | IO_SIZE_4, RSI, ADDRESS_64 | DS },
+	{ { 0x67, 0x6e }, 2, OUT | IO_SIZE_1, LOW_RSI, ADDRESS_32 | DS },
+	{ { 0x67, 0xf3, 0x66, 0x6f }, 4, OUT | IO_REP | IO_SIZE_2, LOW_RSI, ADDRESS_32 | DS },
+	{ { 0x64, 0x6e }, 2, OUT | IO_SIZE_1, FS_BASE + RSI, ADDRESS_64 | FS },
+	{ { 0x65, 0x6f }, 2, OUT | IO_SIZE_4, GS_BASE + RSI, ADDRESS_64 | GS },
+	{ { 0x67, 0x64, 0x6e }, 3, OUT | IO_SIZE_1, FS_BASE + LOW_RSI, ADDRESS_32 | FS },
+	{ { 0xf3, 0x65, 0x66, 0x6f }, 4, OUT | IO_REP | IO_SIZE_2, GS_BASE + RSI, ADDRESS_64 | GS },
+};
+
+/* In compatibility mode the bases count, and the sum is cut to 32 bits; 67H takes 16 bits of the index register. */
+static const struct string_case cases_32[] = {
+	{ { 0x6c }, 1, IN | IO_SIZE_1, ES_BASE + LOW_RDI, ADDRESS_32 },
+	{ { 0x66, 0xf3, 0x6d }, 3, IN | IO_REP | IO_SIZE_2, ES_BASE + LOW_RDI, ADDRESS_32 },
+	{ { 0x67, 0x6d }, 2, IN | IO_SIZE_4, ES_BASE + (LOW_RDI & 0xffff), ADDRESS_16 },
+	{ { 0x6e }, 1, OUT | IO_SIZE_1, DS_BASE + LOW_RSI, ADDRESS_32 | DS },
+	{ { 0x67, 0x6e }, 2, OUT | IO_SIZE_1, DS_BASE + (LOW_RSI & 0xffff), ADDRESS_16 | DS },
+	{ { 0x26, 0x6e }, 2, OUT | IO_SIZE_1, ES_BASE + LOW_RSI, ADDRESS_32 | ES },
+	{ { 0x2e, 0x6f }, 2, OUT | IO_SIZE_4, LOW_RSI, ADDRESS_32 | CS },
+	{ { 0x36, 0x66, 0x6f }, 3, OUT | IO_SIZE_2, SS_BASE + LOW_RSI, ADDRESS_32 | SS },
+	{ { 0x3e, 0xf3, 0x6e }, 3, OUT | IO_REP | IO_SIZE_1, DS_BASE + LOW_RSI, ADDRESS_32 | DS },
+	{ { 0x64, 0x6e }, 2, OUT | IO_SIZE_1, (u32)(FS_BASE + LOW_RSI), ADDRESS_32 | FS },
+	{ { 0x65, 0x67, 0x6f }, 3, OUT | IO_SIZE_4, (u32)(GS_BASE + (LOW_RSI & 0xffff)), ADDRESS_16 | GS },
+};
+
+static u8 code[8];
+
+static void run(const struct string_case *row)
+{
+	for (u32 i = 0; i < sizeof(code); i++)
+		code[i] = i < row->length ? row->bytes[i] : 0xf4;
+	vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
+	vmcs_write(GUEST_ES_BASE, ES_BASE);
+	vmcs_write(GUEST_SS_BASE, SS_BASE);
+	vmcs_write(GUEST_DS_BASE, DS_BASE);
+	vmcs_write(GUEST_FS_BASE, FS_BASE);
+	vmcs_write(GUEST_GS_BASE, GS_BASE);
+	guest.regs.rcx = 0xfedcba9800000005;
+	guest.regs.rdx = 0x1234;
+	guest.regs.rdi = RDI;
+	guest.regs.rsi = RSI;
+	guest_run_at(code);
+}
+
+static void check_linear(const struct string_case *rows, size_t count, u32 bits)
+{
+	const u64 register_mask = bits == 64 ? ~0ull : 0xffffffff;
+
+	for (size_t i = 0; i < count; i++) {
+		CASE("%u-bit code, row %u: bytes %#x %#x", bits, i, rows[i].bytes[0], rows[i].bytes[1]);
+		run(&rows[i]);
+		expect_exit(EXIT_IO, .qualification = rows[i].qualification | IO_PORT(0x1234),
+			    .linear = rows[i].linear, .instruction_length = rows[i].length, .rip = (u64)code);
+		/* The exit comes before the first access: nothing has moved. Bits 63:32 mean nothing to 32-bit code. */
+		expect_bits(guest.regs.rdi, register_mask, RDI);
+		expect_bits(guest.regs.rsi, register_mask, RSI);
+		expect_bits(guest.regs.rcx, register_mask, 0xfedcba9800000005);
+		expect_bits(guest.regs.rdx, register_mask, 0x1234);
+	}
+}
+
+TEST("exit.io.string_linear", "an exit of INS or OUTS gives the linear address of its operand, before the first access",
+     NEEDS(PROC_UNCONDITIONAL_IO_EXITING))
+{
+	check_linear(cases_64, ARRAY_SIZE(cases_64), 64);
+	guest_set_compatibility();
+	check_linear(cases_32, ARRAY_SIZE(cases_32), 32);
+}
+
+static void check_information(const struct string_case *rows, size_t count, u32 bits)
+{
+	for (size_t i = 0; i < count; i++) {
+		const bool out = !(rows[i].qualification & IO_IN);
+
+		CASE("%u-bit code, row %u: bytes %#x %#x", bits, i, rows[i].bytes[0], rows[i].bytes[1]);
+		run(&rows[i]);
+		expect_exit(EXIT_IO);
+		expect_bits(vmcs_read(EXIT_INSTRUCTION_INFORMATION), ADDRESS_MASK | (out ? SEGMENT_MASK : 0),
+			    rows[i].information);
+	}
+}
+
+TEST("exit.io.string_info", "an exit of INS or OUTS gives the address size, one of OUTS the segment too",
+     NEEDS(PROC_UNCONDITIONAL_IO_EXITING, CAP_BASIC_INS_OUTS_INFORMATION))
+{
+	check_information(cases_64, ARRAY_SIZE(cases_64), 64);
+	guest_set_compatibility();
+	check_information(cases_32, ARRAY_SIZE(cases_32), 32);
+}
