@@ -6,6 +6,7 @@
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
+#include "x86/selectors.h"
 
 /* A vector of the tests' own, and a second one of a lower priority class. */
 enum { TEST_VECTOR = 0x61, LOWER_VECTOR = 0x42 };
@@ -44,6 +45,17 @@ static inline u32 nmis_taken(void)
 
 	interrupt_count[VECTOR_NMI] = 0;
 	return count;
+}
+
+/* CPL of the guest at the next entry, in 64-bit mode. */
+static inline void set_guest_cpl(u32 cpl)
+{
+	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
+	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
+	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
+	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
 
 /* Where guest_run enters. */
