@@ -58,13 +58,19 @@ static inline void set_guest_cpl(u32 cpl)
 	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
 
-/* Where guest_run enters. */
-static inline u64 guest_first_instruction(void)
-{
-	extern const u8 guest_start[];
-
-	return (u64)guest_start;
-}
+/* Where guest_run enters: a call of the guest's function. */
+void guest_start(void);
 
 /* The last exit was caused by an NMI. Bit 12 of the information speaks of an IRET, and there was none. */
 void expect_nmi_exit(void);
+
+/* Guests that return at once, and behind an IRET to their next instruction. */
+void guest_does_nothing(void);
+void guest_iret(void);
+extern const u8 guest_iret_at[], guest_iret_done[];
+
+/*
+ * Virtual NMIs on, no virtual-NMI blocking, the guest may use the APIC. Where a VM entry with bit 3 = 0 does not end
+ * the blocking of an earlier guest, only the test of that shall fail (exec.vnmi.entry_replaces): an IRET ends it.
+ */
+void use_virtual_nmis(void);
