@@ -6,6 +6,7 @@
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
+#include "x86/selectors.h"
 
 /* A vector of the tests' own, and a second one of a lower priority class. */
 enum { TEST_VECTOR = 0x61, LOWER_VECTOR = 0x42 };
@@ -46,13 +47,30 @@ static inline u32 nmis_taken(void)
 	return count;
 }
 
-/* Where guest_run enters. */
-static inline u64 guest_first_instruction(void)
+/* CPL of the guest at the next entry, in 64-bit mode. */
+static inline void set_guest_cpl(u32 cpl)
 {
-	extern const u8 guest_start[];
-
-	return (u64)guest_start;
+	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
+	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
+	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
+	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
+
+/* Where guest_run enters: a call of the guest's function. */
+void guest_start(void);
 
 /* The last exit was caused by an NMI. Bit 12 of the information speaks of an IRET, and there was none. */
 void expect_nmi_exit(void);
+
+/* Guests that return at once, and behind an IRET to their next instruction. */
+void guest_does_nothing(void);
+void guest_iret(void);
+extern const u8 guest_iret_at[], guest_iret_done[];
+
+/*
+ * Virtual NMIs on, no virtual-NMI blocking, the guest may use the APIC. Where a VM entry with bit 3 = 0 does not end
+ * the blocking of an earlier guest, only the test of that shall fail (exec.vnmi.entry_replaces): an IRET ends it.
+ */
+void use_virtual_nmis(void);

@@ -2,6 +2,8 @@
 /* NMIs in VMX non-root operation, without virtual NMIs (SDM Vol. 3C, "Other Causes of VM Exits"). */
 #include "event.h"
 
+#include "libc/string.h"
+
 void expect_nmi_exit(void)
 {
 	if (!expect_exit(EXIT_EXCEPTION_OR_NMI, .qualification = 0))
@@ -10,7 +12,15 @@ void expect_nmi_exit(void)
 	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID, 0);
 }
 
+GUEST_ASM(guest_iret, ".globl guest_iret_at, guest_iret_done\n"
+		      "mov %ss, %eax; mov %rsp, %rcx; push %rax; push %rcx; pushfq; mov %cs, %eax; push %rax\n"
+		      "lea guest_iret_done(%rip), %rax; push %rax; guest_iret_at: iretq; guest_iret_done: ret");
+
 static u64 guest_progress;
+
+void guest_does_nothing(void)
+{
+}
 
 static void guest_sends_nmi(void)
 {
@@ -90,4 +100,188 @@ TEST("exec.nmi.saved_blocking", "An exit by an NMI saves blocking by NMI as 0: t
 	vmcs_set_controls(PIN_NMI_EXITING);
 	exit_by_own_nmi();
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
+}
+
+/* The guest's own handler of vector 2. */
+static struct {
+	volatile u32 taken, taken_in_host, nested;
+	volatile bool send_another, call_host;
+} handled;
+
+static void nmi_handler(UNUSED struct exception_frame *frame)
+{
+	const u32 taken = ++handled.taken;
+
+	handled.taken_in_host += !guest_running;
+	if (handled.send_another) {
+		handled.send_another = false;
+		send_nmi();				/* blocked until the IRET of this handler */
+		handled.nested += handled.taken - taken;
+	}
+	if (handled.call_host)
+		guest_call_host(0);
+}
+
+static void handle_nmis(void)
+{
+	memset(&handled, 0, sizeof(handled));
+	interrupt_handle(VECTOR_NMI, nmi_handler);
+}
+
+TEST("exec.nmi.guest", "NMI exiting = 0: an NMI is delivered through vector 2 of the guest",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	let_guest_use_apic();
+	for (u64 rflags = RFLAGS_FIXED; rflags <= (RFLAGS_FIXED | RFLAGS_IF); rflags += RFLAGS_IF) {
+		CASE("RFLAGS %#x", rflags);
+		handle_nmis();
+		vmcs_write(GUEST_RFLAGS, rflags);
+		guest_run(guest_sends_nmi);
+		expect_guest_done();
+		expect_eq(handled.taken, 1);
+
+		CASE("RFLAGS %#x, an NMI in the handler", rflags);
+		handle_nmis();
+		handled.send_another = true;
+		guest_run(guest_sends_nmi);
+		expect_guest_done();
+		expect_eq(handled.taken, 2);
+		expect_eq(handled.nested, 0);
+		expect_eq(handled.taken_in_host, 0);
+		expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
+
+		/* In the handler NMIs are blocked, and the exit shows it. */
+		CASE("RFLAGS %#x, an exit from the handler", rflags);
+		handle_nmis();
+		handled.call_host = true;
+		guest_run(guest_sends_nmi);
+		expect_exit(EXIT_VMCALL);
+		expect_eq(handled.taken, 1);
+		expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
+		guest_skip_instruction();
+		guest_resume();
+		expect_guest_done();
+		expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
+		expect_eq(handled.taken, 1);
+	}
+}
+
+TEST("exec.exc.nmi_bit2", "Bit 2 of the exception bitmap does not make an NMI exit, nor keep it from it",
+     NEEDS(PIN_NMI_EXITING, PROC_USE_MSR_BITMAPS))
+{
+	static const u32 bitmaps[] = { 0, BIT(VECTOR_NMI), ~(u32)BIT(VECTOR_NMI), ~0u };
+
+	let_guest_use_apic();
+	for (u32 i = 0; i < ARRAY_SIZE(bitmaps); i++) {
+		CASE("NMI exiting 0, exception bitmap %#x", bitmaps[i]);
+		handle_nmis();
+		vmcs_clear_controls(PIN_NMI_EXITING);
+		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
+		vmcs_write(EXCEPTION_BITMAP, bitmaps[i]);
+		guest_run(guest_sends_nmi);
+		expect_guest_done();
+		expect_eq(handled.taken, 1);
+
+		CASE("NMI exiting 1, exception bitmap %#x", bitmaps[i]);
+		vmcs_set_controls(PIN_NMI_EXITING);
+		exit_by_own_nmi();
+		expect_eq(handled.taken, 1);
+	}
+}
+
+TEST("exec.nmi.blocked_after_exit", "An NMI exit leaves NMIs blocked in the host until IRET; other exits do not",
+     NEEDS(PIN_NMI_EXITING, PROC_USE_MSR_BITMAPS))
+{
+	let_guest_use_apic();
+	vmcs_set_controls(PIN_NMI_EXITING);
+
+	CASE("exit by VMCALL");
+	handle_nmis();
+	guest_run(guest_does_nothing);
+	expect_guest_done();
+	send_nmi();
+	expect_eq(handled.taken, 1);
+
+	CASE("exit by NMI, one more in the host");
+	guest_run(guest_sends_nmi);
+	expect_nmi_exit();
+	expect_eq(handled.taken, 1);
+	send_nmi();
+	expect_eq(handled.taken, 1);
+	send_nmi();
+	expect_eq(handled.taken, 1);
+	nmi_unblock();
+	wait_for_event();
+	/* One NMI pends behind the one that is blocked; whether a second one is held too the manual leaves open. */
+	expect_between(2, handled.taken, 3);
+
+	CASE("NMIs are unblocked again");
+	handled.taken = 0;
+	send_nmi();
+	expect_eq(handled.taken, 1);
+}
+
+static u32 taken_before, taken_after;
+
+static void guest_sends_nmi_and_irets(void)
+{
+	send_nmi();
+	taken_before = handled.taken;
+	guest_iret();
+	wait_for_event();
+	taken_after = handled.taken;
+}
+
+TEST("exec.nmi.iret_unblocks", "NMI exiting = 0: IRET in the guest ends blocking by NMI", NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	let_guest_use_apic();
+	CASE("a blocked NMI and IRET");
+	handle_nmis();
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
+	guest_run(guest_sends_nmi_and_irets);
+	expect_guest_done();
+	expect_eq(taken_before, 0);
+	expect_eq(taken_after, 1);
+	expect_eq(handled.taken_in_host, 0);
+	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
+
+	CASE("IRET with no NMI");
+	handle_nmis();
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
+	guest_run(guest_iret);
+	expect_guest_done();
+	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
+	send_nmi();
+	expect_eq(handled.taken, 1);
+
+	/* Without an IRET the blocking stays, through the exit and into the host. */
+	CASE("no IRET");
+	handle_nmis();
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
+	guest_run(guest_sends_nmi);
+	expect_guest_done();
+	expect_eq(handled.taken, 0);
+	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
+	nmi_unblock();
+	wait_for_event();
+	expect_eq(handled.taken, 1);
+	expect_eq(handled.taken_in_host, 1);
+}
+
+TEST("exec.nmi.iret_no_effect", "NMI exiting = 1, virtual NMIs = 0: IRET in the guest does not end blocking by NMI",
+     NEEDS(PIN_NMI_EXITING, PROC_USE_MSR_BITMAPS))
+{
+	let_guest_use_apic();
+	handle_nmis();
+	vmcs_set_controls(PIN_NMI_EXITING);
+
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
+	guest_run(guest_sends_nmi_and_irets);
+	expect_guest_done();			/* no exit by the NMI, before or behind the IRET */
+	expect_eq(taken_after, 0);
+	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
+	nmi_unblock();
+	wait_for_event();
+	expect_eq(handled.taken, 1);
+	expect_eq(handled.taken_in_host, 1);
 }

@@ -7,10 +7,7 @@
  * through the guest's IDT reaches a handler that returns to the next access; behind a fault that exits, the host
  * enters the guest at the next one.
  */
-#include "vmxtest/vmxtest.h"
-#include "x86/cpu.h"
-#include "x86/interrupt.h"
-#include "x86/selectors.h"
+#include "event.h"
 
 #include "libc/string.h"
 
@@ -148,16 +145,6 @@ static void prepare_page_faults(void)
 static void end_page_faults(void)
 {
 	set_key_1(false);
-}
-
-/* CPL of the guest at the next entry. */
-static void set_guest_cpl(u32 cpl)
-{
-	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
-	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
-	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
 
 /* Enter at an access, from the state that the last one may have changed. */
