@@ -46,7 +46,7 @@ u64 *ept_entry(u64 guest_physical, unsigned int level)
 
 		if (at == level)
 			return entry;
-		if (!(*entry & EPT_RWX))
+		if (!*entry)
 			*entry = physical_address(page_alloc()) | EPT_RWX;
 		else if (at < LEVELS && *entry & EPT_LARGE)
 			split(entry, at);

@@ -51,8 +51,8 @@ u64 ept_pointer(const u64 *pml4);
 u64 *ept_root(void);
 
 /*
- * The entry of a guest-physical address at a level (1: PTE ... 4: PML4E) of the EPT in use. Missing tables above
- * are made (RWX), larger pages above are split. It does not flush.
+ * The entry of a guest-physical address at a level (1: PTE ... 4: PML4E) of the EPT in use. Tables that
+ * are missing above (the entry is 0) are made, RWX; larger pages above are split. It does not flush.
  */
 u64 *ept_entry(u64 guest_physical, unsigned int level);
 

@@ -62,6 +62,12 @@ void fill_virtual_page(void)
 		virtual_page[i] = filling(i);
 }
 
+void refill_register(u32 offset)
+{
+	for (u32 i = offset; i < offset + 4; i++)
+		virtual_page[i] = filling(i);
+}
+
 bool virtual_page_is_filled(void)
 {
 	for (u32 i = 0; i < PAGE_SIZE; i++)

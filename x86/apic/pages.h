@@ -25,6 +25,7 @@ void use_access_page(void);
 void use_virtual_page(void);
 void fill_virtual_page(void);
 bool virtual_page_is_filled(void);	/* as fill_virtual_page left it */
+void refill_register(u32 offset);	/* one register, as fill_virtual_page does */
 bool access_page_is_untouched(void);
 
 /* A 32-bit register of the virtual-APIC page. */

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What INVEPT ends (SDM Vol. 3C, "Invalidating Cached Translation Information"), and memory types. A processor may
+ * drop a translation at any time: no test asks for a stale one.
+ */
+#include "window.h"
+
+#include "libc/string.h"
+
+static const struct {
+	u32 type, capability;
+} invept_types[] = {
+	{ INVEPT_SINGLE_CONTEXT, CAP_INVEPT_SINGLE_CONTEXT },
+	{ INVEPT_ALL_CONTEXT, CAP_INVEPT_ALL_CONTEXT },
+};
+
+static void invalidate(u32 type)
+{
+	/* All contexts: the descriptor's EPTP is not looked at. */
+	const struct invept_descriptor descriptor = {
+		.eptp = type == INVEPT_SINGLE_CONTEXT ? vmcs_read(EPT_POINTER) : 0,
+	};
+
+	expect_outcome(invept(type, &descriptor, NULL), SUCCEED);
+}
+
+TEST("ept.stale_until_invept", "Behind INVEPT lowered permissions and new addresses always apply",
+     NEEDS(PROC2_ENABLE_EPT, CAP_INVEPT))
+{
+	u8 *other;
+
+	use_window();
+	other = page_alloc();
+	memset(other, 0x5a, PAGE_SIZE);
+	if (has(PROC2_ENABLE_VPID)) {
+		/* Without it every VM entry would flush the combined mappings anyway. */
+		vmcs_write(VPID, 0x1234);
+		vmcs_set_controls(PROC2_ENABLE_VPID);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(invept_types); i++)
+		for (unsigned int level = 1; level <= 3 && has(invept_types[i].capability); level++)
+			for (enum access access = 0; access < ACCESSES; access++) {
+				u64 *entry = ept_entry(GUEST_PHYSICAL, level);
+				const u64 saved = *entry;
+
+				CASE("INVEPT type %u, level %u, %s", invept_types[i].type, level,
+				     access_names[access]);
+				expect_access_works(access, LINEAR);
+				*entry &= ~(u64)EPT_RWX;
+				guest.regs.rcx = RETS;
+				guest_access(access, LINEAR);
+				expect(guest_is_done() || guest.outcome.number == EXIT_EPT_VIOLATION);
+				invalidate(invept_types[i].type);
+				expect_violation(access, 0, 0);
+				*entry = saved;
+				invalidate(invept_types[i].type);
+			}
+
+	/* Another page behind the same guest-physical address. */
+	for (size_t i = 0; i < ARRAY_SIZE(invept_types); i++) {
+		if (!has(invept_types[i].capability))
+			continue;
+		CASE("INVEPT type %u, another page", invept_types[i].type);
+		expect_access_works(READ, LINEAR);
+		ept_map(GUEST_PHYSICAL, physical_address(other), EPT_RWX | EPT_WB);
+		guest_access(READ, LINEAR);
+		expect(guest.regs.rcx == RETS || guest.regs.rcx == 0x5a5a5a5a5a5a5a5a);
+		invalidate(invept_types[i].type);
+		guest_access(READ, LINEAR);
+		expect_guest_done();
+		expect_eq(guest.regs.rcx, 0x5a5a5a5a5a5a5a5a);
+		ept_map(GUEST_PHYSICAL, physical_address(window_page), EPT_RWX | EPT_WB);
+		invalidate(invept_types[i].type);
+	}
+	if (has(CAP_INVVPID_ALL_CONTEXT))
+		vpid_flush_all();
+}
+
+static volatile u64 before_change, after_invlpg, after_cr3;
+static volatile u64 *leaf;
+static u64 new_leaf;
+
+static void guest_changes_ept(void)
+{
+	const volatile u64 *window = (const volatile u64 *)LINEAR;
+
+	before_change = *window;
+	*leaf = new_leaf;		/* no host would let it; the EPT is memory like any other here */
+	invlpg(window);
+	after_invlpg = *window;
+	write_cr3(read_cr3());
+	after_cr3 = *window;
+}
+
+TEST("ept.invlpg_no_guest_phys", "INVLPG and MOV CR3 need not end guest-physical mappings; INVEPT does",
+     NEEDS(PROC2_ENABLE_EPT, CAP_INVEPT))
+{
+	u64 *other;
+
+	use_window();
+	other = page_alloc();
+	*other = 0x1111;
+	leaf = ept_entry(GUEST_PHYSICAL, 1);
+	new_leaf = physical_address(other) | EPT_RWX | EPT_WB;
+	guest_run(guest_changes_ept);
+	expect_guest_done();
+	expect_eq(before_change, RETS);
+	expect(after_invlpg == RETS || after_invlpg == 0x1111);
+	expect(after_cr3 == RETS || after_cr3 == 0x1111);
+	ept_flush();
+	guest_access(READ, LINEAR);
+	expect_guest_done();
+	expect_eq(guest.regs.rcx, 0x1111);
+}
+
+TEST("ept.memtype.ipat", "With ignore PAT, or without, every memory type reads what was written",
+     NEEDS(PROC2_ENABLE_EPT))
+{
+	static const u8 types[] = { 0, 1, 4, 5, 6 };
+
+	use_window();
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		for (u64 ipat = 0; ipat <= EPT_IGNORE_PAT; ipat += EPT_IGNORE_PAT)
+			for (u64 pat = 0; pat < 4; pat++) {
+				CASE("memory type %u, IPAT %#x, guest PCD and PWT %u", types[i], ipat, pat);
+				ept_map(GUEST_PHYSICAL, physical_address(window_page),
+					EPT_RWX | ipat | (u64)types[i] << 3);
+				page_map(LINEAR, GUEST_PHYSICAL, PAGE_PRESENT | PAGE_WRITE | pat << 3);
+				ept_flush();
+				*(u64 *)window_page = RETS;
+				expect_access_works(READ, LINEAR);
+				guest.regs.rcx = i << 32 | ipat << 8 | pat;
+				guest_access(WRITE, LINEAR);
+				expect_guest_done();
+				expect_eq(*(volatile u64 *)window_page, i << 32 | ipat << 8 | pat);
+			}
+}
