@@ -18,7 +18,8 @@
 #include "vmxtest/vmxtest.h"
 
 struct value_set {
-	enum { SET_EMPTY, SET_LIST, SET_FLIPPED_BITS, SET_ABOVE_WIDTH, SET_NONCANONICAL, SET_COMPUTED } kind;
+	enum { SET_EMPTY, SET_LIST, SET_FLIPPED_BITS, SET_ABOVE_WIDTH, SET_WITHIN_WIDTH, SET_NONCANONICAL,
+	       SET_ANYTHING, SET_COMPUTED } kind;
 	const u64 *list;
 	u32 count;
 	u64 mask;
@@ -32,6 +33,12 @@ struct value_set {
 #define FLIPPED_BITS(mask_)	{ .kind = SET_FLIPPED_BITS, .mask = (mask_) }
 /* The same for every address bit that the processor's physical-address width (or IA32_VMX_BASIC[48]) forbids. */
 #define ABOVE_PHYSICAL_WIDTH	{ .kind = SET_ABOVE_WIDTH }
+/* Both: the bits of the mask (alignment), and those above the width. */
+#define MISALIGNED_OR_TOO_WIDE(mask_)	{ .kind = SET_ABOVE_WIDTH, .mask = (mask_) }
+/* The same for every bit of the mask that the width allows. */
+#define WITHIN_PHYSICAL_WIDTH(mask_)	{ .kind = SET_WITHIN_WIDTH, .mask = (mask_) }
+/* Each bit of the field alone, and all of them: for a field that is not looked at. */
+#define ANYTHING		{ .kind = SET_ANYTHING }
 /* Addresses that are not canonical: the field with each of bits 63:N-1 flipped, and the ends of the hole. */
 #define NONCANONICAL		{ .kind = SET_NONCANONICAL }
 /* compute(0, &value), compute(1, &value) ... until it returns false. */
@@ -62,6 +69,25 @@ struct entry_check {
 void entry_check_run(const void *row);
 
 /*
+ * A control that another one must accompany: with `control` 1 and `needed` 0 VM entry
+ * fails with error 7; the three other combinations pass the checks on controls. What
+ * prepare() sets holds throughout.
+ *
+ *	ENTRY_CONTROL_NEEDS("entry.ctl.nmi.virtual_needs_exiting", "...", PIN_VIRTUAL_NMIS, PIN_NMI_EXITING,
+ *			    NEEDS(...), .prepare = ...);
+ */
+struct entry_dependency {
+	u32 control, needed;
+	void (*prepare)(void);
+};
+
+#define ENTRY_CONTROL_NEEDS(id, title, control_, needed_, needs_, ...)		\
+	TAP_ROW(vmx_fixture, id, title, .run = entry_dependency_run, needs_,	\
+		.data = &(const struct entry_dependency){ .control = (control_), .needed = (needed_), ##__VA_ARGS__ })
+
+void entry_dependency_run(const void *row);
+
+/*
  * Try to enter as the VMCS is. Before it, the VM-instruction error is made another
  * one (12), so that a stale number is no VMfail. With `checks_only` guest RFLAGS is
  * 0 meanwhile: a VMCS that is legal up to the guest state gives ENTRY_FAILS(33, 0).
@@ -71,7 +97,13 @@ struct outcome entry_attempt(bool checks_only);
 /* Make the next entry stop the guest at once, whatever its state is; part of what ENTRY_CHECK does. */
 void entry_stop_guest_at_once(void);
 
+/* The outcome of entry_attempt(true) says that the checks on controls and host state found nothing. */
+#define ACCEPTED ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0)
+
 /* The outcome of entry_attempt is this refusal; or the VMCS is accepted (controls_only: as above). */
 #define expect_refused(outcome, refused)	expect_outcome(outcome, refused)
+/* VMfailValid with error 7 or 8: where the manual leaves the order of the two checks open. */
+#define expect_refused_7_or_8(outcome)		check_refused_7_or_8(HERE, outcome)
+bool check_refused_7_or_8(const char *file, u32 line, struct outcome outcome);
 #define expect_entered(outcome)			check_entered(HERE, outcome)
 bool check_entered(const char *file, u32 line, struct outcome outcome);

@@ -1,39 +1,33 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Checks on the VM-execution, VM-exit and VM-entry control fields ("Checks on VMX Controls"). */
-#include "vmxtest/entry.h"
+#include "control.h"
 
-#define INVALID_CONTROLS BY_VMFAIL(VMERR_ENTRY_INVALID_CONTROLS)
+/* Fields that hold the address of a page of their own. */
+static const enum vmcs_field page_fields[] = {
+	IO_BITMAP_A_ADDRESS, IO_BITMAP_B_ADDRESS, MSR_BITMAP_ADDRESS, VIRTUAL_APIC_ADDRESS, APIC_ACCESS_ADDRESS,
+	POSTED_INTERRUPT_DESCRIPTOR_ADDRESS, PML_ADDRESS, EPTP_LIST_ADDRESS, VMREAD_BITMAP_ADDRESS,
+	VMWRITE_BITMAP_ADDRESS, VIRTUALIZATION_EXCEPTION_INFORMATION_ADDRESS, SUB_PAGE_PERMISSION_TABLE_POINTER,
+	PID_POINTER_TABLE_ADDRESS, HLAT_POINTER, VM_EXIT_MSR_STORE_ADDRESS, VM_EXIT_MSR_LOAD_ADDRESS,
+	VM_ENTRY_MSR_LOAD_ADDRESS,
+};
 
-static bool above_cr3_targets(u32 index, u64 *value)
+static void write_if_exists(enum vmcs_field field, u64 value)
 {
-	static const u64 more[] = { 1, 2, 0x100, 0x80000000 };
-
-	if (index >= ARRAY_SIZE(more))
-		return false;
-	*value = vmx_capabilities()->cr3_targets + more[index];
-	return true;
+	if (field_exists(field_find(field)))
+		vmcs_write(field, value);
 }
 
-static bool up_to_cr3_targets(u32 index, u64 *value)
+u64 valid_eptp(u64 table)
 {
-	*value = index;
-	return index <= vmx_capabilities()->cr3_targets;
+	const u64 write_back = 6, uncacheable = 0, walk_length_4 = 3 << 3;
+
+	return table | walk_length_4 | (has(CAP_EPT_MEMORY_TYPE_WB) ? write_back : uncacheable);
 }
 
-ENTRY_CHECK("entry.ctl.cr3count.max", "the CR3-target count is at most what IA32_VMX_MISC[24:16] says", ALWAYS,
-	    FIELDS(CR3_TARGET_COUNT), .bad = COMPUTED(above_cr3_targets), .refused = INVALID_CONTROLS,
-	    .good = COMPUTED(up_to_cr3_targets));
-
-static void use_io_bitmaps(void)
+void control_fields_make_valid(void)
 {
-	vmcs_use_io_bitmaps();
+	for (u32 i = 0; i < ARRAY_SIZE(page_fields); i++)
+		write_if_exists(page_fields[i], physical_address(page_alloc()));
+	write_if_exists(EPT_POINTER, valid_eptp(physical_address(page_alloc())));
+	write_if_exists(VPID, 1);
+	write_if_exists(POSTED_INTERRUPT_NOTIFICATION_VECTOR, 0xf2);
 }
-
-ENTRY_CHECK("entry.ctl.iobitmap.align", "the address of I/O bitmap A is 4-KByte aligned", NEEDS(PROC_USE_IO_BITMAPS),
-	    FIELDS(IO_BITMAP_A_ADDRESS), .prepare = use_io_bitmaps,
-	    .bad = FLIPPED_BITS(0xfff), .refused = INVALID_CONTROLS, .good = FLIPPED_BITS(0xff000));
-
-ENTRY_CHECK("entry.ctl.iobitmap.paw", "the address of I/O bitmap B is within the physical-address width",
-	    NEEDS(PROC_USE_IO_BITMAPS),
-	    FIELDS(IO_BITMAP_B_ADDRESS), .prepare = use_io_bitmaps,
-	    .bad = ABOVE_PHYSICAL_WIDTH, .refused = INVALID_CONTROLS);
