@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/ept.h"
+
+#include "x86/fault.h"
+
+enum { LEVELS = 4, ENTRIES = 512 };
+
+/* Bytes that one entry of a level maps. */
+static u64 span(unsigned int level)
+{
+	return 1ull << (12 + 9 * (level - 1));
+}
+
+static u64 *next_table(u64 entry)
+{
+	return (u64 *)(entry & PAGE_ADDRESS_MASK);
+}
+
+u64 ept_pointer(const u64 *pml4)
+{
+	return physical_address(pml4) | (LEVELS - 1) << 3 | (has(CAP_EPT_MEMORY_TYPE_WB) ? 6 : 0);
+}
+
+u64 *ept_root(void)
+{
+	return next_table(vmcs_read(EPT_POINTER));
+}
+
+/* Replace a large page by a table of the next smaller ones with the same rights. */
+static void split(u64 *entry, unsigned int level)
+{
+	u64 *table = page_alloc();
+	const u64 leaf = level == 2 ? *entry & ~(u64)EPT_LARGE : *entry;
+
+	for (u64 i = 0; i < ENTRIES; i++)
+		table[i] = leaf + i * span(level - 1);
+	*entry = physical_address(table) | EPT_RWX;
+}
+
+u64 *ept_entry(u64 guest_physical, unsigned int level)
+{
+	u64 *table = ept_root();
+
+	for (unsigned int at = LEVELS;; at--) {
+		u64 *entry = &table[guest_physical / span(at) % ENTRIES];
+
+		if (at == level)
+			return entry;
+		if (!(*entry & EPT_RWX))
+			*entry = physical_address(page_alloc()) | EPT_RWX;
+		else if (at < LEVELS && *entry & EPT_LARGE)
+			split(entry, at);
+		table = next_table(*entry);
+	}
+}
+
+void ept_map(u64 guest_physical, u64 host_physical, u64 flags)
+{
+	*ept_entry(guest_physical, 1) = host_physical | flags;
+}
+
+void vmcs_use_ept(void)
+{
+	const unsigned int level = has(CAP_EPT_2M_PAGES) ? 2 : 1;
+	const u64 uncached = 3ull << 30;
+
+	vmcs_write(EPT_POINTER, ept_pointer(page_alloc()));
+	vmcs_set_controls(PROC2_ENABLE_EPT);
+	for (u64 address = 0; address < BIT(32); address += span(level))
+		*ept_entry(address, level) = address | EPT_RWX | (address < uncached ? EPT_WB : EPT_UC) |
+					     (level == 2 ? EPT_LARGE : 0);
+	ept_flush();
+}
+
+void ept_flush(void)
+{
+	const struct invept_descriptor descriptor = { .eptp = vmcs_read(EPT_POINTER) };
+
+	if (invept(has(CAP_INVEPT_SINGLE_CONTEXT) ? INVEPT_SINGLE_CONTEXT : INVEPT_ALL_CONTEXT, &descriptor, NULL)
+	    .kind != OUTCOME_SUCCEED)
+		throw("INVEPT does not succeed");
+}
+
+void vpid_flush_all(void)
+{
+	const struct invvpid_descriptor descriptor = { .vpid = 0 };
+
+	if (invvpid(INVVPID_ALL_CONTEXT, &descriptor, NULL).kind != OUTCOME_SUCCEED)
+		throw("INVVPID of all contexts does not succeed");
+}
