@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmxtest/entry.h"
+#include "vmxtest/entry_guest.h"
 
 #include "libc/printf.h"
 
@@ -160,16 +161,21 @@ static void check_field(const struct entry_check *check, u32 field)
 		CASE("%s = %#lx", name, value);
 		vmcs_write(field, value);
 		expect_refused(entry_attempt(checks_only), check->refused);
+		/* A failed entry saves no guest state. */
+		expect_eq(vmcs_read(field), value & field_mask(field));
+		entry_guest_put_back();
 	}
 	for (u32 i = 0; value_at(&check->good, i, base, &value); i++) {
 		CASE("%s = %#lx (valid)", name, value);
 		vmcs_write(field, value);
 		expect_accepted(checks_only);
+		entry_guest_put_back();
 	}
 	/* What prepare() left must be valid too: else every refusal above could have another reason. */
 	CASE("%s = %#lx (as prepared)", name, base);
 	vmcs_write(field, base);
 	expect_accepted(checks_only);
+	entry_guest_put_back();
 }
 
 void entry_check_run(const void *row)
@@ -179,6 +185,7 @@ void entry_check_run(const void *row)
 	entry_stop_guest_at_once();
 	if (check->prepare)
 		check->prepare();
+	entry_guest_keep();
 	for (u32 i = 0; i < check->field_count; i++)
 		if (field_exists(field_find(check->fields[i] & ~1u)))
 			check_field(check, check->fields[i]);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmxtest/entry_guest.h"
+#include "vmx/ept.h"
+
+const char *const segment_names[SEGMENT_REGISTERS] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
+
+void entry_guest_compatibility(void)
+{
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_DB | RIGHTS_G);
+}
+
+/* Leave IA-32e mode: the control, and IA32_EFER where VM entry loads it. */
+static void leave_ia32e(void)
+{
+	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
+	if (has(ENTRYCTL_LOAD_IA32_EFER))
+		vmcs_write(GUEST_IA32_EFER, vmcs_read(GUEST_IA32_EFER) & ~(u64)(EFER_LMA | EFER_LME));
+	vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) & ~(u64)(CR4_PCIDE | CR4_CET | CR4_LA57));
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_DB | RIGHTS_G);
+}
+
+void entry_guest_32bit(void)
+{
+	leave_ia32e();
+	vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) & ~(u64)CR4_PAE);
+	vmcs_write(GUEST_CR3, physical_address(page_alloc()));
+}
+
+void entry_guest_pae(void)
+{
+	leave_ia32e();
+	vmcs_write(GUEST_CR3, physical_address(page_alloc()));
+}
+
+static void write_segment(enum segment_register r, u16 selector, u32 limit, u32 rights)
+{
+	vmcs_write(segment_selector(r), selector);
+	vmcs_write(segment_base(r), selector << 4);
+	vmcs_write(segment_limit(r), limit);
+	vmcs_write(segment_rights(r), rights);
+}
+
+void entry_guest_v86(void)
+{
+	entry_guest_32bit();
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
+	for (enum segment_register r = SEG_ES; r <= SEG_GS; r++)
+		write_segment(r, 0x1000 + r, 0xffff, RIGHTS_V86);
+}
+
+void entry_unrestricted_guest(void)
+{
+	vmcs_write(EPT_POINTER, ept_pointer(page_alloc()));
+	vmcs_set_controls(PROC2_ENABLE_EPT, PROC2_UNRESTRICTED_GUEST);
+}
+
+void entry_guest_real(void)
+{
+	entry_unrestricted_guest();
+	entry_guest_32bit();
+	vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) & ~(CR0_PG | CR0_PE));
+	for (enum segment_register r = SEG_ES; r <= SEG_GS; r++)
+		write_segment(r, 0x1000, 0xffff, r == SEG_CS ? RIGHTS_ACCESSED_CODE : RIGHTS_ACCESSED_DATA);
+}
+
+static struct kept {
+	u32 field;
+	u64 value;
+} kept[128];
+static u32 kept_count;
+
+static void keep(u32 field)
+{
+	if (kept_count < ARRAY_SIZE(kept))
+		kept[kept_count++] = (struct kept){ field, vmcs_read(field) };
+}
+
+void entry_guest_keep(void)
+{
+	kept_count = 0;
+	for (u32 i = 0; i < vmcs_field_count; i++)
+		if (field_type(vmcs_fields[i].encoding) == FIELD_GUEST && field_exists(&vmcs_fields[i]))
+			keep(vmcs_fields[i].encoding);
+	keep(VM_ENTRY_CONTROLS);
+	keep(VM_ENTRY_INTERRUPTION_INFORMATION);
+}
+
+void entry_guest_put_back(void)
+{
+	if (guest.outcome.kind != OUTCOME_EXIT)
+		return;
+	for (u32 i = 0; i < kept_count; i++)
+		vmcs_write(kept[i].field, kept[i].value);
+}
+
+/* An entry of the VM-entry MSR-load area (SDM Vol. 3C, "VM-Entry Controls for MSRs"). */
+struct msr_entry {
+	u32 index, reserved;
+	u64 value;
+};
+
+void entry_fail_after_guest_state(void)
+{
+	struct msr_entry *list = page_alloc();
+
+	list[0].index = IA32_FS_BASE;	/* may not be in the list */
+	vmcs_write(VM_ENTRY_MSR_LOAD_ADDRESS, physical_address(list));
+	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 1);
+}
+
+bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification)
+{
+	const bool fails_later = vmcs_read(VM_ENTRY_MSR_LOAD_COUNT);
+	const struct outcome outcome = entry_attempt(false);
+	const char *text = legal ? "VM entry with a legal guest state" : "VM entry with an illegal guest state";
+	bool passed;
+
+	if (!legal)
+		passed = check_outcome(file, line, text, outcome, ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, qualification));
+	else if (fails_later)
+		passed = check_outcome(file, line, text, outcome, ENTRY_FAILS(EXIT_MSR_LOADING, 1));
+	else
+		passed = check_entered(file, line, outcome);
+	entry_guest_put_back();
+	return passed;
+}

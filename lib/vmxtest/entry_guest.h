@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Guests for the checks on guest state (SDM Vol. 3C, "Checks on the Guest State Area"): legal ones of every
+ * mode to start from, and a probe that says whether VM entry takes the guest state as it is.
+ */
+#pragma once
+
+#include "vmxtest/entry.h"
+
+/* Rights of segments that the guests below have. */
+enum {
+	RIGHTS_ACCESSED_CODE = 0x9b, RIGHTS_ACCESSED_DATA = 0x93, RIGHTS_TSS32 = 0x8b, RIGHTS_TSS16 = 0x83,
+	RIGHTS_LDT = 0x82, RIGHTS_V86 = 0xf3,
+	RIGHTS_S = BIT(4), RIGHTS_DPL = 3 << 5, RIGHTS_P = BIT(7), RIGHTS_L = BIT(13), RIGHTS_DB = BIT(14),
+	RIGHTS_G = BIT(15), RIGHTS_NOT_USABLE = BIT(16),
+};
+
+/* The eight segment registers in the order of their fields, and those fields. */
+enum segment_register { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEGMENT_REGISTERS };
+extern const char *const segment_names[SEGMENT_REGISTERS];
+
+static inline enum vmcs_field segment_selector(enum segment_register r) { return GUEST_ES_SELECTOR + 2 * r; }
+static inline enum vmcs_field segment_limit(enum segment_register r) { return GUEST_ES_LIMIT + 2 * r; }
+static inline enum vmcs_field segment_rights(enum segment_register r) { return GUEST_ES_ACCESS_RIGHTS + 2 * r; }
+static inline enum vmcs_field segment_base(enum segment_register r) { return GUEST_ES_BASE + 2 * r; }
+
+/*
+ * Make the guest of the baseline (64-bit mode, CPL 0) another one that is legal too. Its paging structures are
+ * not made: it must be stopped before its first instruction (entry_stop_guest_at_once, which goes first).
+ */
+void entry_guest_compatibility(void);	/* IA-32e mode, CS.L = 0 */
+void entry_guest_32bit(void);		/* protected mode, 32-bit paging */
+void entry_guest_pae(void);		/* the same with PAE paging: four PDPTEs that are not present */
+void entry_guest_v86(void);		/* virtual-8086 mode */
+void entry_guest_real(void);		/* CR0.PE = CR0.PG = 0; sets "unrestricted guest" */
+
+/* "Unrestricted guest", and the EPT that it needs: one that maps nothing. */
+void entry_unrestricted_guest(void);
+
+/* Remember the guest-state area and what an exit changes besides: VM-entry controls and injection. */
+void entry_guest_keep(void);
+
+/* If the last entry ended in an exit, which saved the guest's state, write what was remembered. */
+void entry_guest_put_back(void);
+
+/*
+ * Try to enter; expect that the guest state is legal or not (reason 33 with this qualification). If the guest
+ * ran, what entry_guest_keep remembered is put back: a case sets all that it varies.
+ */
+#define expect_guest_state(legal)	check_guest_state(HERE, legal, 0)
+#define expect_guest_state_q(legal, qualification) check_guest_state(HERE, legal, qualification)
+bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification);
+
+/*
+ * Where no guest may run at all (wait-for-SIPI cannot be stopped): a VM-entry MSR-load area that fails, so that a
+ * guest state that passes its checks ends in entry failure 34, and that is what expect_guest_state looks for.
+ */
+void entry_fail_after_guest_state(void);
+
+/* Rows of a table in a TEST, when they need several preparations: ENTRY_VALUES(FIELDS(...), .bad = ...). */
+#define ENTRY_VALUES(...) entry_check_run(&(const struct entry_check){ __VA_ARGS__ })
