@@ -165,28 +165,51 @@ static void run_test(const struct test *test, u32 number)
 	report_print();
 }
 
-int main(const struct boot_info *boot)
-{
-	struct selection selection;
-	const char *error = select_tests(boot->command_line, &selection);
+static struct selection selection;
 
-	print_header(boot);
-	if (error) {
-		print("Bail out! %s\n", error);
-		return 1;
-	}
-	if (selection.list) {
-		for (u32 i = 0; i < selection.count; i++)
-			print("# %s\t%s\n", selection.tests[i]->id, selection.tests[i]->title);
-		print("1..0 # SKIP only a list was asked for\n# end\n");
-		return 0;
-	}
+static void run_selected(void)
+{
+	for (u32 i = 0; i < selection.count; i++)
+		run_test(selection.tests[i], i + 1);
+}
+
+static void print_list(void)
+{
+	for (u32 i = 0; i < selection.count; i++)
+		print("# %s\t%s\n", selection.tests[i]->id, selection.tests[i]->title);
+	print("1..0 # SKIP only a list was asked for\n");
+}
+
+const char *__attribute__((weak)) tap_run_under(UNUSED const char *mode, UNUSED void (*run)(void))
+{
+	return "this image knows no under=";
+}
+
+static const char *run_all(void)
+{
 	if (selection.count == 0)
 		print("1..0 # SKIP %s\n", selection.empty ? "no test matches" : "no test is left behind after=");
 	else
 		print("1..%u\n", selection.count);
-	for (u32 i = 0; i < selection.count; i++)
-		run_test(selection.tests[i], i + 1);
+	if (selection.under[0])
+		return tap_run_under(selection.under, run_selected);
+	run_selected();
+	return NULL;
+}
+
+int main(const struct boot_info *boot)
+{
+	const char *error = select_tests(boot->command_line, &selection);
+
+	print_header(boot);
+	if (!error && selection.list)
+		print_list();
+	else if (!error)
+		error = run_all();
+	if (error) {
+		print("Bail out! %s\n", error);
+		return 1;
+	}
 	print("# end\n");
 	return 0;
 }

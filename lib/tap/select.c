@@ -18,7 +18,7 @@ struct text {
 };
 
 static struct {
-	struct text run, skip, from, after;
+	struct text run, skip, from, after, under;
 	bool list, random, x2apic;
 	u64 seed;
 } options;
@@ -88,6 +88,7 @@ static bool parse_##name(struct text value)		\
 	options.name = value;				\
 	return condition;				\
 }
+STORE(under, value.length > 0)
 STORE(run, value.length > 0)
 STORE(skip, value.length > 0)
 STORE(from, known_id(value))
@@ -100,6 +101,7 @@ static const struct {
 } words[] = {
 	{ "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
+	{ "under", parse_under },
 };
 
 static bool parse_word(const char *word, size_t length)
@@ -191,6 +193,7 @@ const char *select_tests(const char *command_line, struct selection *selection)
 	}
 
 	*selection = (struct selection){ .tests = selected, .list = options.list };
+	snprintf(selection->under, sizeof(selection->under), "%.*s", (int)options.under.length, options.under.start);
 	for (const struct test *test = tests_start; test < tests_end; test++) {
 		if (options.run.length && !matches(options.run, test->id))
 			continue;

@@ -7,13 +7,14 @@
 struct selection {
 	bool list;
 	bool empty;			/* nothing matches */
+	char under[32];			/* "vmx..." : run the tests inside that; empty: right here */
 	u32 count;
 	const struct test **tests;	/* in the order to run */
 };
 
 /*
  * Read the words of a command line (list, run=, skip=, order=random, seed=, from=,
- * after=, smp=, apic=x2apic, and the image's own). NULL and a filled selection, or
+ * after=, smp=, apic=x2apic, under=, and the image's own). NULL and a filled selection, or
  * what is wrong, naming the word.
  */
 const char *select_tests(const char *command_line, struct selection *selection);

@@ -84,4 +84,10 @@ bool tap_common_need(u32 need, bool *met, char *reason, size_t size);
 /* An image with words of its own on the command line defines this; true: taken. */
 bool tap_image_word(const char *word);
 
+/*
+ * under=MODE: run the image's tests inside something that lib/tap does not know (a
+ * hypervisor of the suite's own). NULL when they have run, else why they have not.
+ */
+const char *tap_run_under(const char *mode, void (*run)(void));
+
 extern const char image_name[];
