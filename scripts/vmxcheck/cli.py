@@ -151,9 +151,13 @@ def _make(jobs: int) -> None:
     if not (TOP / "config.mk").exists():
         raise Problem("not configured yet: run ./configure first (./configure --install-deps installs what is missing)")
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    import fcntl
+
     try:
-        done = subprocess.run(["make", "-s", "-C", str(TOP), "-j%d" % jobs], env=environment, stdin=subprocess.DEVNULL,
-                              stdout=sys.stderr)
+        with open(TOP / "Makefile", "rb") as makefile:
+            fcntl.flock(makefile, fcntl.LOCK_EX)  # two runs at once must not make the same files at once
+            done = subprocess.run(["make", "-s", "-C", str(TOP), "-j%d" % jobs], env=environment, stdin=subprocess.DEVNULL,
+                                  stdout=sys.stderr)
     except OSError as error:
         raise Problem("make cannot be run: %s" % error.strerror) from None
     if done.returncode:
