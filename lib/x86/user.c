@@ -50,6 +50,8 @@ struct fault user_run(void (*function)(void))
 {
 	struct fault fault = TRY(enter_user(function));
 
+	/* IRET to CPL 3 made DS and ES null: their DPL is 0. */
+	asm volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA));
 	if (fault.vector == VECTOR_USER_RETURN)
 		fault = (struct fault){ .raised = false };
 	return fault;
