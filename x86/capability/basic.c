@@ -71,7 +71,7 @@ TEST("cap.basic.true55", "The TRUE control MSRs exist if IA32_VMX_BASIC[55] is 1
 	for (u32 msr = IA32_VMX_TRUE_PINBASED_CTLS; msr <= IA32_VMX_TRUE_ENTRY_CTLS; msr++) {
 		const struct fault fault = try_rdmsr(msr, NULL);
 
-		CASE("MSR %#x", msr);
+		CASE("MSR %#lx", msr);
 		if (present)
 			expect_no_fault(fault);
 		else

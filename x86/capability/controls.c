@@ -18,15 +18,15 @@ TEST("cap.ctls.subset", "No control has both settings forbidden: what must be 1 
 	const bool true_msrs = rdmsr(IA32_VMX_BASIC) & BIT(55);
 
 	for (u32 msr = IA32_VMX_PINBASED_CTLS; msr <= IA32_VMX_ENTRY_CTLS; msr++) {
-		CASE("MSR %#x", msr);
+		CASE("MSR %#lx", msr);
 		expect_eq(must_be_1(msr) & ~may_be_1(msr), 0);
 	}
 	for (u32 msr = IA32_VMX_TRUE_PINBASED_CTLS; true_msrs && msr <= IA32_VMX_TRUE_ENTRY_CTLS; msr++) {
-		CASE("MSR %#x", msr);
+		CASE("MSR %#lx", msr);
 		expect_eq(must_be_1(msr) & ~may_be_1(msr), 0);
 	}
 	if (has(PROC_ACTIVATE_SECONDARY_CONTROLS)) {
-		CASE("MSR %#x", IA32_VMX_PROCBASED_CTLS2);
+		CASE("MSR %#lx", IA32_VMX_PROCBASED_CTLS2);
 		expect_eq(must_be_1(IA32_VMX_PROCBASED_CTLS2) & ~may_be_1(IA32_VMX_PROCBASED_CTLS2), 0);
 	}
 }
@@ -77,7 +77,7 @@ TEST("cap.true.only_default1_differs", "A TRUE MSR and the one without TRUE diff
      NEEDS(CAP_BASIC_TRUE_CONTROLS))
 {
 	for (size_t i = 0; i < ARRAY_SIZE(with_true_msr); i++) {
-		CASE("MSRs %#x and %#x", with_true_msr[i].msr, with_true_msr[i].true_msr);
+		CASE("MSRs %#lx and %#lx", with_true_msr[i].msr, with_true_msr[i].true_msr);
 		expect_eq(must_be_1(with_true_msr[i].msr),
 			  must_be_1(with_true_msr[i].true_msr) | with_true_msr[i].default1);
 	}
@@ -87,7 +87,7 @@ TEST("cap.true.high_equal", "A TRUE MSR and the one without TRUE agree on what m
      NEEDS(CAP_BASIC_TRUE_CONTROLS))
 {
 	for (size_t i = 0; i < ARRAY_SIZE(with_true_msr); i++) {
-		CASE("MSRs %#x and %#x", with_true_msr[i].msr, with_true_msr[i].true_msr);
+		CASE("MSRs %#lx and %#lx", with_true_msr[i].msr, with_true_msr[i].true_msr);
 		expect_eq(may_be_1(with_true_msr[i].true_msr), may_be_1(with_true_msr[i].msr));
 	}
 }

@@ -44,7 +44,7 @@ TEST("cap.cr4fixed.matches_cpuid", "A bit of CR4 whose feature CPUID enumerates 
 	const u64 fixed1 = rdmsr(IA32_VMX_CR4_FIXED1);
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		CASE("CR4 bit %#x", rows[i].bit);
+		CASE("CR4 bit %#lx", rows[i].bit);
 		if (has_feature(rows[i].feature))
 			expect_bits(fixed1, rows[i].bit, rows[i].bit);
 	}

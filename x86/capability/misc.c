@@ -52,7 +52,7 @@ TEST("cap.misc.pt14", "With IA32_VMX_MISC[14] = 0 VMXON stops Intel PT, and VMX 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		const struct fault fault = try_wrmsr(IA32_RTIT_CTL, values[i]);
 
-		CASE("IA32_RTIT_CTL = %#x", values[i]);
+		CASE("IA32_RTIT_CTL = %#lx", values[i]);
 		expect_fault(fault, VECTOR_GP, 0);
 	}
 	vmx_off();

@@ -21,7 +21,7 @@ TEST("cap.msr.readable", "MSRs 480H to 48AH can be read in VMX operation and out
 	for (u32 msr = FIRST; msr <= LAST; msr++) {
 		const struct fault fault = try_rdmsr(msr, &inside[msr - FIRST]);
 
-		CASE("MSR %#x in VMX operation", msr);
+		CASE("MSR %#lx in VMX operation", msr);
 		expect_no_fault(fault);
 	}
 	vmx_off();
@@ -29,7 +29,7 @@ TEST("cap.msr.readable", "MSRs 480H to 48AH can be read in VMX operation and out
 		u64 outside = 0;
 		const struct fault fault = try_rdmsr(msr, &outside);
 
-		CASE("MSR %#x outside VMX operation", msr);
+		CASE("MSR %#lx outside VMX operation", msr);
 		expect_no_fault(fault);
 		expect_eq(outside, inside[msr - FIRST]);
 	}
@@ -47,7 +47,7 @@ static void expect_read_only(u32 msr)
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		const struct fault fault = try_wrmsr(msr, values[i]);
 
-		CASE("MSR %#x = %#x", msr, values[i]);
+		CASE("MSR %#lx = %#lx", msr, values[i]);
 		expect_fault(fault, VECTOR_GP, 0);
 		expect(try_rdmsr(msr, &after).raised == !exists);
 		expect_eq(after, value);
@@ -94,7 +94,7 @@ TEST("cap.msr.conditional_presence", "MSRs 48BH to 493H exist exactly where the 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct fault fault = try_rdmsr(cases[i].msr, NULL);
 
-		CASE("MSR %#x", cases[i].msr);
+		CASE("MSR %#lx", cases[i].msr);
 		if (cases[i].exists)
 			expect_no_fault(fault);
 		else
@@ -136,7 +136,7 @@ TEST("cap.featctl.write_locked", "WRMSR to IA32_FEATURE_CONTROL raises #GP(0) on
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		const struct fault fault = try_wrmsr(IA32_FEATURE_CONTROL, values[i]);
 
-		CASE("IA32_FEATURE_CONTROL = %#x", values[i]);
+		CASE("IA32_FEATURE_CONTROL = %#lx", values[i]);
 		expect_fault(fault, VECTOR_GP, 0);
 		expect_eq(rdmsr(IA32_FEATURE_CONTROL), value);
 	}

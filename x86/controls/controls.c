@@ -211,6 +211,6 @@ struct outcome probe(const struct words *words)
 
 void expect_probe(const struct words *words, enum control_word word, bool accepted)
 {
-	CASE("%s controls %#x", control_words[word].brief, words->value[word]);
+	CASE("%s controls %#lx", control_words[word].brief, words->value[word]);
 	expect_outcome(probe(words), accepted ? CONTROLS_ACCEPTED : CONTROLS_REFUSED);
 }

@@ -130,7 +130,7 @@ TEST("entry.ctl.vmfunc.reserved", "VM entry takes a VM-function control as IA32_
 	words = words_set(words, WORD_PROC2, PROC2_ENABLE_VM_FUNCTIONS & 0xff);
 	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
 	for (u32 bit = 0; bit < 64; bit++) {
-		CASE("VM-function controls %#x", BIT(bit));
+		CASE("VM-function controls %#lx", BIT(bit));
 		vmcs_write(VM_FUNCTION_CONTROLS, BIT(bit));
 		expect_outcome(probe(&words), allowed & BIT(bit) ? CONTROLS_ACCEPTED : CONTROLS_REFUSED);
 	}

@@ -151,3 +151,128 @@ TEST("insn.conv.error_sticky", "The VM-instruction error stays until the next VM
 		expect_eq(vmcs_read(VM_INSTRUCTION_ERROR), error);
 	}
 }
+
+/* Each way to fail where no VMCS is current. */
+static const struct {
+	const char *name;
+	struct outcome (*execute)(u64 *rflags);
+	u32 need;
+} failures_without_vmcs[] = {
+	{ "VMCLEAR, unaligned", fail_vmclear, 0 },
+	{ "VMCLEAR, VMXON pointer", fail_vmclear_vmxon, 0 },
+	{ "VMPTRLD, unaligned", fail_vmptrld, 0 },
+	{ "VMPTRLD, VMXON pointer", fail_vmptrld_vmxon, 0 },
+	{ "VMPTRLD, revision", fail_vmptrld_revision, 0 },
+	{ "VMREAD", fail_vmread, 0 },
+	{ "VMWRITE", fail_vmwrite, 0 },
+	{ "VMXON", fail_vmxon, 0 },
+	{ "VMLAUNCH", vmlaunch, 0 },
+	{ "VMRESUME", vmresume, 0 },
+	{ "INVEPT", fail_invept, CAP_INVEPT },
+	{ "INVVPID", fail_invvpid, CAP_INVVPID },
+};
+
+TEST("insn.conv.vmfailinvalid", "VMfailInvalid sets CF and clears PF, AF, ZF, SF and OF")
+{
+	vmcs_drop();
+	for (size_t i = 0; i < ARRAY_SIZE(failures_without_vmcs); i++) {
+		u64 rflags = 0;
+
+		if (!possible(failures_without_vmcs[i].need))
+			continue;
+		CASE("%s", failures_without_vmcs[i].name);
+		expect_outcome(failures_without_vmcs[i].execute(&rflags), FAIL_INVALID);
+		expect_bits(rflags, ~0ull, RFLAGS_FIXED | FLAGS_FAIL_INVALID);
+	}
+	vmcs_reset();
+}
+
+static void expect_success(struct outcome outcome, u64 rflags, const char *name)
+{
+	CASE("%s", name);
+	expect_outcome(outcome, SUCCEED);
+	expect_bits(rflags, ~0ull, RFLAGS_FIXED | FLAGS_SUCCEED);
+}
+
+TEST("insn.conv.vmsucceed", "A VMX instruction that succeeds clears CF, PF, AF, ZF, SF and OF")
+{
+	const u64 region = physical_address(&vmcs_region), vmxon_pointer = physical_address(&vmxon_region);
+	const struct invept_descriptor all_eptps = { 0, 0 };
+	const struct invvpid_descriptor all_vpids = { 0, 0 };
+	u64 value = 0, rflags = 0;
+
+#define EXPECT_SUCCESS(instruction)					\
+	({ const struct outcome outcome_ = instruction; expect_success(outcome_, rflags, #instruction); })
+	EXPECT_SUCCESS(vmread(GUEST_RIP, &value, &rflags));
+	EXPECT_SUCCESS(vmwrite(GUEST_RIP, value, &rflags));
+	EXPECT_SUCCESS(vmptrst(&value, &rflags));
+	EXPECT_SUCCESS(vmptrld(&region, &rflags));
+	if (has(CAP_INVEPT_ALL_CONTEXT))
+		EXPECT_SUCCESS(invept(2, &all_eptps, &rflags));
+	if (has(CAP_INVVPID_ALL_CONTEXT))
+		EXPECT_SUCCESS(invvpid(2, &all_vpids, &rflags));
+	EXPECT_SUCCESS(vmclear(&region, &rflags));
+	EXPECT_SUCCESS(vmxoff(&rflags));
+	EXPECT_SUCCESS(vmxon(&vmxon_pointer, &rflags));
+	EXPECT_SUCCESS(vmclear(&region, &rflags));
+	EXPECT_SUCCESS(vmptrld(&region, &rflags));
+#undef EXPECT_SUCCESS
+}
+
+static u64 error_of(u64 vmcs)
+{
+	require_outcome(vmptrld(&vmcs, NULL), SUCCEED);
+	return vmcs_read(VM_INSTRUCTION_ERROR);
+}
+
+TEST("insn.conv.error_per_vmcs", "An error number goes to the VMCS that was current, and to no other")
+{
+	const u64 a = vmcs_current();
+	const u64 b = physical_address(vmcs_region_alloc());
+
+	require_outcome(vmclear(&b, NULL), SUCCEED);
+	require_outcome(fail_vmread(NULL), FAIL_VALID(VMERR_UNSUPPORTED_COMPONENT));
+	require_outcome(vmptrld(&b, NULL), SUCCEED);
+	require_outcome(fail_vmclear(NULL), FAIL_VALID(VMERR_VMCLEAR_INVALID_ADDRESS));
+	expect_eq(error_of(a), VMERR_UNSUPPORTED_COMPONENT);
+	expect_eq(error_of(b), VMERR_VMCLEAR_INVALID_ADDRESS);
+
+	/* A VMPTRLD that fails reports to the VMCS that it did not replace. */
+	require_outcome(vmptrld(&a, NULL), SUCCEED);
+	require_outcome(fail_vmptrld_revision(NULL), FAIL_VALID(VMERR_VMPTRLD_INCORRECT_REVISION));
+	expect_eq(error_of(b), VMERR_VMCLEAR_INVALID_ADDRESS);
+	require_outcome(fail_vmxon(NULL), FAIL_VALID(VMERR_VMXON_IN_ROOT));
+	expect_eq(error_of(a), VMERR_VMPTRLD_INCORRECT_REVISION);
+	expect_eq(error_of(b), VMERR_VMXON_IN_ROOT);
+
+	require_outcome(vmclear(&b, NULL), SUCCEED);
+	vmcs_reset();
+}
+
+static void expect_error_in_use(struct outcome outcome)
+{
+	expect(outcome.kind == OUTCOME_FAIL_VALID);
+	expect(outcome.number >= 1 && outcome.number <= 28 && outcome.number != 14 && outcome.number != 21 &&
+	       outcome.number != 27);
+}
+
+TEST("insn.err.reserved_never", "No VMfailValid reports one of the numbers 0, 14, 21 and 27, which are not in use")
+{
+	static const enum vmcs_field refused_as_ones[] = {
+		PIN_BASED_CONTROLS, PRIMARY_PROC_CONTROLS, VM_EXIT_CONTROLS, VM_ENTRY_CONTROLS, CR3_TARGET_COUNT,
+		HOST_CR3, HOST_CS_SELECTOR, HOST_TR_SELECTOR, HOST_IA32_SYSENTER_EIP, HOST_RIP,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		CASE("%s", failures[i].name);
+		if (possible(failures[i].need))
+			expect_error_in_use(failures[i].execute(NULL));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(refused_as_ones); i++) {
+		CASE("VM entry with field %#lx wrong", refused_as_ones[i]);
+		vmcs_reset();
+		guest_baseline();
+		vmcs_write(refused_as_ones[i], 0x7fffffffffffffff);
+		expect_error_in_use(guest_enter());
+	}
+}

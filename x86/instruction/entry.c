@@ -84,3 +84,90 @@ TEST("insn.vmcall.root", "VMCALL in VMX root operation fails with error 1 where 
 	expect_outcome(vmcall(NULL), FAIL_INVALID);
 	vmcs_reset();
 }
+
+/* Dual-monitor treatment that the firmware has set up: the clear VMCS would call its monitor. */
+TEST("insn.vmcall.root_nonclear", "VMCALL in VMX root operation with a launched VMCS fails with error 19",
+     NEEDS(CAP_BASIC_DUAL_MONITOR))
+{
+	if (!smm_monitor_valid())
+		skip("no SMM monitor is set up (IA32_SMM_MONITOR_CTL[0])");
+	guest_run(guest_counts);
+	require_guest_done();
+	expect_outcome(vmcall(NULL), FAIL_VALID(VMERR_VMCALL_NON_CLEAR));
+}
+
+/* behind.S: VM entry as the instruction right behind another; RFLAGS if it failed, 0 after an exit. */
+u64 enter_at(const u8 *entry);
+extern const u8 vmlaunch_alone[], vmlaunch_behind_mov_ss[], vmlaunch_behind_mov_ss_nop[], vmlaunch_behind_sti[];
+extern const u8 vmresume_alone[], vmresume_behind_mov_ss[], vmresume_behind_mov_ss_nop[], vmresume_behind_sti[];
+
+GUEST_ASM(guest_calls_host, "vmcall");
+
+static void prepare_direct_guest(void)
+{
+	vmcs_reset();
+	guest_baseline();
+	vmcs_write(GUEST_RIP, (u64)guest_calls_host);
+}
+
+static void expect_entry(const char *name, const u8 *entry)
+{
+	CASE("%s", name);
+	expect_eq(enter_at(entry), 0);
+	expect_eq(vmcs_read(EXIT_REASON), EXIT_VMCALL);
+}
+
+static void expect_blocked(const char *name, const u8 *entry)
+{
+	const u64 rflags = enter_at(entry);
+
+	CASE("%s", name);
+	expect_bits(rflags, RFLAGS_ARITHMETIC, FLAGS_FAIL_VALID);
+	expect_eq(vmcs_read(VM_INSTRUCTION_ERROR), VMERR_ENTRY_BLOCKED_BY_MOV_SS);
+}
+
+/* The blocking ends behind the next instruction: with a NOP between there is none. */
+TEST("insn.vmlaunch.movss", "VMLAUNCH and VMRESUME right behind MOV SS fail with error 26")
+{
+	prepare_direct_guest();
+	expect_blocked("VMLAUNCH behind MOV SS", vmlaunch_behind_mov_ss);
+	expect_entry("VMLAUNCH behind MOV SS and NOP", vmlaunch_behind_mov_ss_nop);
+	expect_blocked("VMRESUME behind MOV SS", vmresume_behind_mov_ss);
+	expect_entry("VMRESUME behind MOV SS and NOP", vmresume_behind_mov_ss_nop);
+	prepare_direct_guest();
+	expect_entry("VMLAUNCH", vmlaunch_alone);
+	expect_entry("VMRESUME", vmresume_alone);
+}
+
+TEST("insn.vmlaunch.sti_ok", "VMLAUNCH and VMRESUME right behind STI enter the guest")
+{
+	prepare_direct_guest();
+	expect_entry("VMLAUNCH behind STI", vmlaunch_behind_sti);
+	expect_entry("VMRESUME behind STI", vmresume_behind_sti);
+}
+
+/* What becomes of it is the processor's own: error 6 where it knows, error 5, or an entry. */
+TEST("insn.vmxoff.then_vmresume", "VMRESUME of a VMCS launched before VMXOFF and VMXON fails with 5 or 6, or enters")
+{
+	const u64 region = physical_address(&vmcs_region), vmxon_pointer = physical_address(&vmxon_region);
+	struct outcome outcome;
+
+	guest_runs = 0;
+	guest_run(guest_counts);
+	require_guest_done();
+	require_outcome(vmxoff(NULL), SUCCEED);
+	require_outcome(vmxon(&vmxon_pointer, NULL), SUCCEED);
+	require_outcome(vmptrld(&region, NULL), SUCCEED);
+
+	guest.launched = true;
+	outcome = guest_run(guest_counts);
+	if (outcome.kind == OUTCOME_FAIL_VALID) {
+		expect(outcome.number == VMERR_VMRESUME_NON_LAUNCHED ||
+		       outcome.number == VMERR_VMRESUME_AFTER_VMXOFF);
+		expect_eq(guest_runs, 1);
+	} else {
+		expect_guest_done();
+		expect_eq(guest_runs, 2);
+	}
+	vmcs_reset();
+}

@@ -14,7 +14,7 @@ static void expect_bad_addresses_refused(bool (*bad)(u32 bit))
 
 		if (!bad(bit))
 			continue;
-		CASE("address %#x", address);
+		CASE("address %#lx", address);
 		expect_outcome(vmclear(&address, NULL), FAIL_VALID(VMERR_VMCLEAR_INVALID_ADDRESS));
 		expect_outcome(vmclear(&bad_current, NULL), FAIL_VALID(VMERR_VMCLEAR_INVALID_ADDRESS));
 		expect_eq(vmcs_current(), current);
@@ -27,7 +27,7 @@ static void expect_bad_addresses_refused(bool (*bad)(u32 bit))
 
 		if (!bad(bit))
 			continue;
-		CASE("address %#x, no current VMCS", address);
+		CASE("address %#lx, no current VMCS", address);
 		expect_outcome(vmclear(&address, NULL), FAIL_INVALID);
 	}
 	vmcs_reset();
@@ -101,7 +101,7 @@ TEST("insn.vmclear.no_revision_check", "VMCLEAR takes a region with any revision
 	for (u32 bit = 0; bit < 32; bit++) {
 		const u32 revision = vmx_capabilities()->revision ^ 1u << bit;
 
-		CASE("revision identifier %#x", revision);
+		CASE("revision identifier %#lx", revision);
 		region->revision = revision;
 		expect_outcome(vmclear(&address, NULL), SUCCEED);
 		expect_eq(region->revision, revision);

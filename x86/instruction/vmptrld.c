@@ -13,7 +13,7 @@ static void expect_bad_addresses_refused(bool (*bad)(u32 bit))
 
 		if (!bad(bit))
 			continue;
-		CASE("address %#x", address);
+		CASE("address %#lx", address);
 		expect_outcome(vmptrld(&address, NULL), FAIL_VALID(VMERR_VMPTRLD_INVALID_ADDRESS));
 		expect_eq(vmcs_current(), current);
 	}
@@ -23,7 +23,7 @@ static void expect_bad_addresses_refused(bool (*bad)(u32 bit))
 
 		if (!bad(bit))
 			continue;
-		CASE("address %#x, no current VMCS", address);
+		CASE("address %#lx, no current VMCS", address);
 		expect_outcome(vmptrld(&address, NULL), FAIL_INVALID);
 		expect_eq(vmcs_current(), ~0ull);
 	}
@@ -65,7 +65,7 @@ TEST("insn.vmptrld.bad_revision", "VMPTRLD of a region with a wrong revision ide
 	require_outcome(vmclear(&address, NULL), SUCCEED);
 	for (u32 bit = 0; bit < 32; bit++) {
 		region->revision = vmx_capabilities()->revision ^ 1u << bit;
-		CASE("revision identifier %#x", region->revision);
+		CASE("revision identifier %#lx", region->revision);
 		if (bit == 31 && has(PROC2_VMCS_SHADOWING))
 			continue;
 		expect_outcome(vmptrld(&address, NULL), FAIL_VALID(VMERR_VMPTRLD_INCORRECT_REVISION));
@@ -73,11 +73,11 @@ TEST("insn.vmptrld.bad_revision", "VMPTRLD of a region with a wrong revision ide
 	}
 	vmcs_drop();
 	region->revision = vmx_capabilities()->revision ^ 1;
-	CASE("revision identifier %#x, no current VMCS", region->revision);
+	CASE("revision identifier %#lx, no current VMCS", region->revision);
 	expect_outcome(vmptrld(&address, NULL), FAIL_INVALID);
 
 	region->revision = vmx_capabilities()->revision;
-	CASE("revision identifier %#x", region->revision);
+	CASE("revision identifier %#lx", region->revision);
 	expect_outcome(vmptrld(&address, NULL), SUCCEED);
 	expect_outcome(vmclear(&address, NULL), SUCCEED);
 	vmcs_reset();
@@ -96,7 +96,7 @@ TEST("insn.vmptrld.fail_keeps_current", "A VMPTRLD that fails leaves the VMCS cu
 	other->revision ^= 1;
 	vmcs_write(GUEST_RIP, 0xfedcba987654);
 	for (size_t i = 0; i < ARRAY_SIZE(operands); i++) {
-		CASE("operand %#x", operands[i]);
+		CASE("operand %#lx", operands[i]);
 		expect(vmptrld(&operands[i], NULL).kind == OUTCOME_FAIL_VALID);
 		expect_eq(vmcs_current(), current);
 		expect_eq(vmcs_read(GUEST_RIP), 0xfedcba987654);

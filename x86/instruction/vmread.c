@@ -33,7 +33,7 @@ static void expect_vmread_refused(u64 encoding)
 	u64 memory = canary, reg = canary;
 	bool valid, invalid;
 
-	CASE("encoding %#x", encoding);
+	CASE("encoding %#lx", encoding);
 	expect_outcome(vmread(encoding, &memory, NULL), FAIL_VALID(VMERR_UNSUPPORTED_COMPONENT));
 	expect_eq(memory, canary);
 
@@ -44,7 +44,7 @@ static void expect_vmread_refused(u64 encoding)
 
 static void expect_vmwrite_refused(u64 encoding)
 {
-	CASE("encoding %#x", encoding);
+	CASE("encoding %#lx", encoding);
 	expect_outcome(vmwrite(encoding, 0, NULL), FAIL_VALID(VMERR_UNSUPPORTED_COMPONENT));
 }
 
