@@ -133,7 +133,8 @@ void interrupt_dispatch(struct exception_frame *frame)
 		return;
 	if (!cpu->recovery)
 		cpu_fatal(frame);
-	if (frame->vector >= 32 && !thrown && apic_in_service(frame->vector))
+	/* A software interrupt has no EOI, and in a guest reading the APIC may exit. */
+	if (frame->vector >= 32 && frame->vector != VECTOR_USER_RETURN && !thrown && apic_in_service(frame->vector))
 		apic_eoi();
 	recover(cpu->recovery, frame, thrown);
 }

@@ -14,12 +14,13 @@ enum { REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI, R
 
 /*
  * Assembly of 16 times the same instruction with each general register, in the order
- * of their encoding: a label, then a function every 16 bytes.
+ * of their encoding: a label, then a function every 16 bytes. It ends as guests do
+ * (GUEST_DONE), but without the stack, which RSP may not point at any more.
  */
 #define WITH_EACH_REGISTER(label, instruction)					\
 	asm(".pushsection .text; .balign 16; " #label ":\n"			\
 	    ".irp reg, rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15\n" \
-	    ".balign 16; " instruction "; ret\n.endr; .popsection");		\
+	    ".balign 16; " instruction "; mov $0x600d600d, %eax; vmcall\n.endr; .popsection"); \
 	extern const u8 label[]
 
 typedef void (*guest_function)(void);
@@ -37,6 +38,12 @@ static inline u64 *guest_register(u32 gpr)
 				   &r->r8, &r->r9, &r->r10, &r->r11, &r->r12, &r->r13, &r->r14, &r->r15 };
 
 	return registers[gpr];
+}
+
+/* What is in a register after the instruction; RAX says that the guest is done. */
+static inline u64 register_after(u32 gpr)
+{
+	return gpr == REG_RSP ? vmcs_read(GUEST_RSP) : *guest_register(gpr);
 }
 
 /* A value of its own for each; guest_run sets RDI. */

@@ -109,7 +109,8 @@ TEST("exit.cr0.shadow_read", "MOV from CR0 returns the read shadow where the mas
 
 TEST("exit.cr0.mask_each_bit", "Each named bit of CR0 triggers the exit by itself, in both directions")
 {
-	static const u64 bits[] = { CR0_PE, CR0_MP, CR0_EM, CR0_TS, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_NW, CR0_CD, CR0_PG };
+	static const u64 bits[] = { CR0_PE, CR0_MP, CR0_EM, CR0_TS, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_NW, CR0_CD,
+				    CR0_PG };
 	const u64 cr0 = read_cr0();
 
 	for (u32 i = 0; i < ARRAY_SIZE(bits); i++)
@@ -284,7 +285,7 @@ TEST("exit.cr0.shadow_not_updated", "The processor never writes the CR0 guest/ho
 
 	for (u32 m = 0; m < ARRAY_SIZE(masks); m++)
 		for (u32 s = 0; s < 16; s++) {
-			/* CLTS and LMSW write the low four bits: every value of theirs, and its complement above them. */
+			/* CLTS and LMSW write the low four bits: every value of theirs. */
 			const u64 shadow = s | (s & 1 ? ~cr0 : cr0) >> 4 << 4;
 
 			CASE("mask %#lx, shadow %#lx", masks[m], shadow);

@@ -5,6 +5,7 @@
  * Behavior in VMX Non-Root Operation").
  */
 #include "cr.h"
+#include "x86/user.h"
 
 #define MSW_BITS (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
 
@@ -240,6 +241,18 @@ static void expect_smsw(u64 mix)
 	}
 }
 
+static u64 user_msw;
+
+static void user_smsw(void)
+{
+	asm volatile("smsw %0" : "=r"(user_msw));
+}
+
+static void guest_user_smsw(void)
+{
+	user_run(user_smsw);
+}
+
 TEST("exit.cr0.shadow_smsw", "SMSW stores the read shadow where the mask is 1, CR0 where it is 0, in every form")
 {
 	for (u32 turned = 0; turned < 2; turned++) {
@@ -258,6 +271,14 @@ TEST("exit.cr0.shadow_smsw", "SMSW stores the read shadow where the mask is 1, C
 		}
 		expect_eq(vmcs_read(GUEST_CR0), cr0);
 	}
+
+	CASE("CPL 3");
+	user_pages_on();
+	vmcs_write(GUEST_CR0, read_cr0());
+	set_mask(CR0_PE | CR0_MP | CR0_TS | CR0_AM, ~read_cr0());
+	guest_run(guest_user_smsw);
+	expect_guest_done();
+	expect_eq((u32)user_msw, (u32)read_cr0() ^ (CR0_PE | CR0_MP | CR0_TS | CR0_AM));
 }
 
 TEST("exit.cr0.shadow_smsw_64", "SMSW to a 64-bit register stores the mix in bits 63:32 too")
