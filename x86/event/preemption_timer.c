@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The VMX-preemption timer (SDM Vol. 3C, "VMX-Preemption Timer"). It counts down by one each time bit X of the TSC
+ * changes, X being IA32_VMX_MISC[4:0]. Nothing here depends on how fast the machine is: what the timer did is
+ * compared with the TSC inside and around the guest.
+ */
+#include "event.h"
+
+#define NEEDS_TIMER	NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)
+#define NEEDS_SAVING	NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE)
+
+/* TSC cycles of the longest runs; what the timer needs for it is this >> rate(). */
+enum { LONG_RUN = 400000 };
+
+static u32 rate(void)
+{
+	return vmx_capabilities()->misc & 0x1f;
+}
+
+static void set_timer(u64 value)
+{
+	vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
+	vmcs_write(VMX_PREEMPTION_TIMER_VALUE, value);
+}
+
+/* A timer that does not expire while the guest runs for LONG_RUN. */
+static u32 enough(void)
+{
+	return guest_watchdog_ticks() >> rate();
+}
+
+/* The guest's TSC when it starts and as late as it came; how long it shall run. */
+static struct {
+	volatile u64 first, last, cycles;
+} ran;
+
+static void guest_runs_for(void)
+{
+	ran.first = ran.last = rdtsc();
+	while (ran.last - ran.first < ran.cycles)
+		ran.last = rdtsc();
+}
+
+/* The same again and again, with an exit each time. */
+static void guest_runs_in_parts(void)
+{
+	for (;;) {
+		guest_runs_for();
+		guest_call_host(1);
+	}
+}
+
+static void guest_runs_for_ever(void)
+{
+	ran.cycles = ~0ull;
+	guest_runs_for();
+}
+
+static u64 ran_cycles(void)
+{
+	return ran.last - ran.first;
+}
+
+static void expect_timer_exit(void)
+{
+	if (!expect_exit(EXIT_PREEMPTION_TIMER, .qualification = 0))
+		return;
+	expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID, 0);
+	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID, 0);
+}
+
+static const u32 timer_values[] = { 2, 3, 5, 16, 255, 256, 1000, 4097, 65535, 65536, 100000 };
+
+TEST("feat.preempt.countdown", "The VMX-preemption timer counts down in the guest and exits at 0, with reason 52",
+     NEEDS_TIMER)
+{
+	/* 0 exits before the first instruction. */
+	CASE("value 0");
+	set_timer(0);
+	ran.first = 0;
+	guest_run(guest_runs_for_ever);
+	expect_timer_exit();
+	expect_eq(vmcs_read(GUEST_RIP), (u64)guest_start);
+	expect_eq(ran.first, 0);
+
+	for (u32 i = 0; i < ARRAY_SIZE(timer_values); i++) {
+		const u64 least = (u64)(timer_values[i] - 1) << rate();
+		u64 before, after;
+
+		CASE("value %u", timer_values[i]);
+		set_timer(timer_values[i]);
+		before = rdtsc();
+		guest_run(guest_runs_for_ever);
+		after = rdtsc();
+		expect_timer_exit();
+		expect_between(least, after - before, ~0ull);
+	}
+
+	/* Time in the host does not count: the guest needs little of the timer, the host more than all of it. */
+	CASE("between two entries");
+	set_timer(LONG_RUN >> rate());
+	ran.cycles = 0;
+	guest_run(guest_runs_for);
+	expect_guest_done();
+	for (u64 start = rdtsc(); rdtsc() - start < 2 * LONG_RUN;)
+		cpu_relax();
+	guest_run(guest_runs_for);
+	expect_guest_done();
+}
+
+TEST("feat.preempt.rate", "The timer's exit comes no later than its value << IA32_VMX_MISC[4:0] TSC cycles",
+     NEEDS_TIMER)
+{
+	/* An eighth more for what may happen below a guest, such as an SMI: a wrong rate is off by a factor of 2. */
+	for (u64 cycles = LONG_RUN / 8; cycles <= LONG_RUN; cycles *= 2) {
+		const u64 value = (cycles >> rate()) + 1;
+
+		CASE("value %u", value);
+		set_timer(value);
+		guest_run(guest_runs_for_ever);
+		expect_timer_exit();
+		expect_between(cycles - cycles / 2, ran_cycles(), (value << rate()) + cycles / 8);
+	}
+}
+
+TEST("feat.preempt.reload", "Without the save control the timer's field stays, and each entry starts from it",
+     NEEDS_TIMER)
+{
+	const u32 value = LONG_RUN >> rate();
+
+	vmcs_clear_controls(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
+	set_timer(value);
+	ran.cycles = LONG_RUN / 4;
+	guest_run(guest_runs_in_parts);
+	for (int i = 0; i < 8; i++) {
+		CASE("entry %u", i);
+		expect_exit(EXIT_VMCALL);
+		expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), value);
+		guest_skip_instruction();
+		guest_resume();
+	}
+	CASE("exit by the timer");
+	guest_run(guest_runs_for_ever);
+	expect_timer_exit();
+	expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), value);
+}
+
+GUEST_ASM(guest_raises_ud, "ud2");
+
+/* One run of the guest with the save control; the saved value must fit the TSC in the guest and around it. */
+static void check_saved(u64 cycles, u64 scale)
+{
+	const u32 value = vmcs_read(VMX_PREEMPTION_TIMER_VALUE);
+	u64 before, around, saved;
+
+	ran.cycles = cycles;
+	before = rdtsc();
+	guest_run(guest_runs_for);
+	around = rdtsc() - before;
+	expect_guest_done();
+	saved = vmcs_read(VMX_PREEMPTION_TIMER_VALUE);
+	expect_between((ran_cycles() / scale) >> rate(), value - saved + 1, (around >> rate()) + 2);
+}
+
+TEST("feat.preempt.save", "With the save control each exit stores what is left of the timer", NEEDS_SAVING)
+{
+	vmcs_set_controls(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
+	for (u64 cycles = 1000; cycles <= LONG_RUN; cycles *= 3) {
+		CASE("%u cycles", cycles);
+		set_timer(enough());
+		check_saved(cycles, 1);
+		expect_between(0, vmcs_read(VMX_PREEMPTION_TIMER_VALUE), enough() - 1);
+	}
+
+	/* The next entry goes on from what is left; over several of them all of it is used up. */
+	CASE("several entries");
+	set_timer(LONG_RUN >> rate());
+	ran.cycles = LONG_RUN / 4;
+	guest_run(guest_runs_in_parts);
+	for (int i = 0; i < 5 && guest.outcome.kind == OUTCOME_EXIT && guest.outcome.number == EXIT_VMCALL; i++) {
+		guest_skip_instruction();
+		guest_resume();
+	}
+	expect_timer_exit();
+
+	CASE("exit by an exception");
+	set_timer(enough());
+	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_UD));
+	for (int i = 0; i < 1000 && vmcs_read(VMX_PREEMPTION_TIMER_VALUE) == enough(); i++)
+		guest_run(guest_raises_ud);
+	expect_exit(EXIT_EXCEPTION_OR_NMI);
+	expect_between(0, vmcs_read(VMX_PREEMPTION_TIMER_VALUE), enough() - 1);
+}
+
+TEST("feat.preempt.save_zero", "With the save control an exit by the timer stores 0", NEEDS_SAVING)
+{
+	vmcs_set_controls(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
+	for (u32 i = 0; i < ARRAY_SIZE(timer_values); i++) {
+		CASE("value %u", timer_values[i]);
+		set_timer(timer_values[i]);
+		guest_run(guest_runs_for_ever);
+		expect_timer_exit();
+		expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), 0);
+		/* And 0 exits at once. */
+		guest_run(guest_runs_for_ever);
+		expect_timer_exit();
+		expect_eq(vmcs_read(GUEST_RIP), (u64)guest_start);
+		expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), 0);
+	}
+}
+
+TEST("feat.preempt.off", "Without the timer's control its field is not looked at, and not written", NEEDS_TIMER)
+{
+	static const u32 values[] = { 0, 1, 1000, 0xffffffff };
+
+	vmcs_clear_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
+	ran.cycles = 20000;
+	for (u32 i = 0; i < ARRAY_SIZE(values); i++) {
+		CASE("value %#x", values[i]);
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, values[i]);
+		guest_run(guest_runs_for);
+		expect_guest_done();
+		expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), values[i]);
+	}
+}
+
+GUEST_ASM(guest_hlts, "hlt; behind_timer_hlt: ret");
+extern const u8 behind_timer_hlt[];
+
+TEST("feat.preempt.hlt", "The timer wakes a halted guest: its exit saves activity state HLT", NEEDS_TIMER)
+{
+	CASE("HLT in the guest");
+	set_timer((LONG_RUN >> rate()) + 1);
+	guest_run(guest_hlts);
+	expect_timer_exit();
+	expect_eq(vmcs_read(GUEST_ACTIVITY_STATE), ACTIVITY_HLT);
+	expect_eq(vmcs_read(GUEST_RIP), (u64)behind_timer_hlt);
+
+	/* The state that was saved is one that can be entered: the guest halts again. */
+	if (has(CAP_MISC_ACTIVITY_HLT)) {
+		CASE("entry into HLT");
+		guest_resume();
+		expect_timer_exit();
+		expect_eq(vmcs_read(GUEST_ACTIVITY_STATE), ACTIVITY_HLT);
+		expect_eq(vmcs_read(GUEST_RIP), (u64)behind_timer_hlt);
+	}
+	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+	set_timer(enough());
+	guest_resume();
+	expect_guest_done();
+}
+
+TEST("feat.preempt.priority", "The timer's exit comes before windows and interrupts, but behind a debug trap",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, PIN_EXTERNAL_INTERRUPT_EXITING, PROC_INTERRUPT_WINDOW_EXITING))
+{
+	interrupt_handle(TEST_VECTOR, interrupt_counter);
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	set_timer(0);
+
+	CASE("interrupt");
+	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	send_interrupt(TEST_VECTOR);
+	guest_run(guest_does_nothing);
+	expect_timer_exit();
+	CASE("interrupt window");
+	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
+	guest_run(guest_does_nothing);
+	expect_timer_exit();
+	if (has(PROC_NMI_WINDOW_EXITING)) {
+		CASE("NMI window");
+		vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
+		guest_run(guest_does_nothing);
+		expect_timer_exit();
+		vmcs_clear_controls(PROC_NMI_WINDOW_EXITING, PIN_VIRTUAL_NMIS, PIN_NMI_EXITING);
+	}
+	asm volatile("sti; nop; cli" : : : "memory");
+	expect_eq(interrupt_count[TEST_VECTOR], 1);
+
+	CASE("single step pending");
+	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_DB));
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF | RFLAGS_TF);
+	vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, BIT(14));
+	guest_run(guest_does_nothing);
+	expect_exit(EXIT_EXCEPTION_OR_NMI, .rip = (u64)guest_start,
+		    .interruption = INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | VECTOR_DB);
+}
+
+TEST("feat.preempt.tsc_offset_indep", "TSC offset and TSC scaling do not change how the timer counts", NEEDS_SAVING)
+{
+	vmcs_set_controls(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
+	if (has(PROC_USE_TSC_OFFSETTING)) {
+		for (u32 bit = 8; bit < 64; bit += 5) {
+			CASE("offset %#lx", BIT(bit));
+			vmcs_set_controls(PROC_USE_TSC_OFFSETTING);
+			vmcs_write(TSC_OFFSET, BIT(bit));
+			set_timer(enough());
+			check_saved(LONG_RUN / 16, 1);
+		}
+	}
+	if (has(PROC2_USE_TSC_SCALING)) {
+		CASE("the guest's TSC runs 8 times as fast");
+		vmcs_set_controls(PROC2_USE_TSC_SCALING);
+		vmcs_write(TSC_MULTIPLIER, 8 * BIT(48));
+		set_timer(enough());
+		check_saved(LONG_RUN, 8);
+	}
+}
