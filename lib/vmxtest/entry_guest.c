@@ -75,6 +75,11 @@ static void keep(u32 field)
 		kept[kept_count++] = (struct kept){ field, vmcs_read(field) };
 }
 
+void entry_guest_forget(void)
+{
+	kept_count = 0;
+}
+
 void entry_guest_keep(void)
 {
 	kept_count = 0;

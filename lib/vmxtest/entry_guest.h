@@ -40,6 +40,9 @@ void entry_unrestricted_guest(void);
 /* Remember the guest-state area and what an exit changes besides: VM-entry controls and injection. */
 void entry_guest_keep(void);
 
+/* Remember nothing: for a walk that writes all that an exit may change, and is in a hurry. */
+void entry_guest_forget(void);
+
 /* If the last entry ended in an exit, which saved the guest's state, write what was remembered. */
 void entry_guest_put_back(void);
 
