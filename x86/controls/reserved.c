@@ -117,28 +117,3 @@ TEST("entry.ctl.entry.reserved", "VM entry takes a VM-entry control as its MSR a
 {
 	flip_each_bit(WORD_ENTRYCTL);
 }
-
-TEST("entry.ctl.vmfunc.reserved", "VM entry takes a VM-function control as IA32_VMX_VMFUNC allows, each bit",
-     NEEDS(PROC2_ENABLE_VM_FUNCTIONS))
-{
-	const u64 allowed = rdmsr(IA32_VMX_VMFUNC);
-	struct words words;
-
-	probe_prepare();
-	words = words_minimal();
-	words = words_set(words, WORD_PROC2, PROC2_ENABLE_EPT & 0xff);
-	words = words_set(words, WORD_PROC2, PROC2_ENABLE_VM_FUNCTIONS & 0xff);
-	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
-	for (u32 bit = 0; bit < 64; bit++) {
-		CASE("VM-function controls %#lx", BIT(bit));
-		vmcs_write(VM_FUNCTION_CONTROLS, BIT(bit));
-		expect_outcome(probe(&words), allowed & BIT(bit) ? CONTROLS_ACCEPTED : CONTROLS_REFUSED);
-	}
-	vmcs_write(VM_FUNCTION_CONTROLS, allowed);
-	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
-	vmcs_write(VM_FUNCTION_CONTROLS, ~0ull);
-
-	/* With no VM functions the field is not looked at. */
-	words = words_clear(words, WORD_PROC2, PROC2_ENABLE_VM_FUNCTIONS & 0xff);
-	expect_outcome(probe(&words), CONTROLS_ACCEPTED);
-}
