@@ -50,6 +50,7 @@ TEST("insn.vmresume.nonlaunched", "VMRESUME of a clear VMCS fails with error 5")
 TEST("insn.vmlaunch.no_current", "VMLAUNCH and VMRESUME without a current VMCS fail with VMfailInvalid")
 {
 	guest_runs = 0;
+	vmcs_write(GUEST_RFLAGS, 0);		/* should it be entered after all: no guest that runs */
 	vmcs_drop();
 	for (int launched = 0; launched < 2; launched++) {
 		CASE("%s", launched ? "VMRESUME" : "VMLAUNCH");

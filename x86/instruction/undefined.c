@@ -168,6 +168,8 @@ static void expect_undefined_outside(bool vmxe)
 
 TEST("insn.ud.outside_vmx", "VMX instructions but VMXON raise #UD outside VMX operation")
 {
+	launch();
+	begin_case();
 	vmx_off();
 	expect_undefined_outside(false);
 	write_cr4(read_cr4() | CR4_VMXE);
