@@ -244,3 +244,33 @@ TEST("exit.prio.tsd", "RDTSC at CPL 3 with CR4.TSD 1 raises #GP(0) and does not 
 				expect_instruction_exit(&rdtsc_exits);
 		}
 }
+
+TEST("exit.prio.vmx_after_insn_bp", "an instruction breakpoint is delivered before the exit of the instruction",
+     NEEDS(ENTRYCTL_LOAD_DEBUG_CONTROLS))
+{
+	static const struct instruction cpuid_exits = { "CPUID", BYTES(0x0f, 0xa2), EXIT_CPUID, 0 };
+	const u64 dr0 = read_dr0(), dr6 = read_dr6();
+
+	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
+	write_dr0((u64)instruction_code);
+	for (u32 exits = 0; exits < 2; exits++) {
+		CASE("#DB exits: %u", exits);
+		vmcs_write(GUEST_DR7, 0x402);		/* G0: execution at DR0 */
+		vmcs_write(EXCEPTION_BITMAP, exits ? BIT(VECTOR_DB) : 0);
+		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+		set_registers(0, 0);
+		instruction_run(&cpuid_exits);
+		if (!exits) {
+			expect_guest_fault(VECTOR_DB, 0);
+			expect_eq(guest.fault.frame.rip, (u64)instruction_code);
+			continue;
+		}
+		expect_exit(EXIT_EXCEPTION_OR_NMI, .qualification = 1, .rip = (u64)instruction_code);
+		expect_eq(vmcs_read(EXIT_INTERRUPTION_INFORMATION) & 0xff, VECTOR_DB);
+		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_RF);	/* no breakpoint for one instruction */
+		guest_resume();
+		expect_exit(EXIT_CPUID, .rip = (u64)instruction_code);
+	}
+	write_dr0(dr0);
+	write_dr6(dr6);
+}

@@ -124,3 +124,58 @@ TEST("exit.io.string_info", "an exit of INS or OUTS gives the address size, one 
 	guest_set_compatibility();
 	check_information(cases_32, ARRAY_SIZE(cases_32), 32);
 }
+
+/* Each fault that the operand of a string instruction may raise, with the exit and without. */
+static const struct {
+	struct string_case row;
+	enum { ES_UNUSABLE, DS_UNUSABLE, ES_LIMIT, DS_LIMIT, ALIGNMENT } fault;
+	u8 vector;
+	const char *text;
+} faulting[] = {
+	{ { { 0x6c }, 1, IN | IO_SIZE_1, 0, 0 }, ES_UNUSABLE, VECTOR_GP, "INSB, ES unusable" },
+	{ { { 0x6f }, 1, OUT | IO_SIZE_4, 0, 0 }, DS_UNUSABLE, VECTOR_GP, "OUTSD, DS unusable" },
+	{ { { 0x6d }, 1, IN | IO_SIZE_4, 0, 0 }, ES_LIMIT, VECTOR_GP, "INSD, beyond the limit of ES" },
+	{ { { 0x6e }, 1, OUT | IO_SIZE_1, 0, 0 }, DS_LIMIT, VECTOR_GP, "OUTSB, beyond the limit of DS" },
+	{ { { 0x6f }, 1, OUT | IO_SIZE_4, 0, 0 }, ALIGNMENT, VECTOR_AC, "OUTSD, misaligned" },
+};
+
+static void set_fault(u32 fault)
+{
+	enum { UNUSABLE = 0x10000, DATA = 0xc093, DATA_BYTES = 0x4093 };
+	const bool es_limit = fault == ES_LIMIT, ds_limit = fault == DS_LIMIT;
+
+	guest_set_compatibility();
+	vmcs_write(GUEST_ES_ACCESS_RIGHTS, fault == ES_UNUSABLE ? UNUSABLE : es_limit ? DATA_BYTES : DATA);
+	vmcs_write(GUEST_DS_ACCESS_RIGHTS, fault == DS_UNUSABLE ? UNUSABLE : ds_limit ? DATA_BYTES : DATA);
+	vmcs_write(GUEST_ES_LIMIT, es_limit ? 0xfff : 0xffffffff);
+	vmcs_write(GUEST_DS_LIMIT, ds_limit ? 0xfff : 0xffffffff);
+	if (fault == ALIGNMENT) {		/* 64-bit code at CPL 3 that may use all ports */
+		guest_set_cpl3();
+		vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_AM);
+		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_AC | RFLAGS_IOPL);
+	}
+}
+
+TEST("exit.prio.ins_segment", "an exit of INS or OUTS comes before the faults of its operand",
+     NEEDS(PROC_UNCONDITIONAL_IO_EXITING))
+{
+	static u32 operand[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(faulting); i++)
+		for (u32 exiting = 0; exiting < 2; exiting++) {
+			const struct string_case *row = &faulting[i].row;
+
+			CASE("%s, to exit: %u", faulting[i].text, exiting);
+			set_fault(faulting[i].fault);
+			vmcs_change_controls((const u32[]){ PROC_UNCONDITIONAL_IO_EXITING, 0 }, exiting);
+			code[0] = row->bytes[0];
+			code[1] = 0xf4;
+			guest.regs.rdx = 0x80;
+			guest.regs.rsi = guest.regs.rdi = (u64)operand + 1;
+			guest_run_at(code);
+			if (exiting)
+				expect_exit(EXIT_IO, .qualification = row->qualification | IO_PORT(0x80), .rip = (u64)code);
+			else
+				expect_guest_fault(faulting[i].vector, 0);
+		}
+}
