@@ -257,10 +257,10 @@ TEST("exec.pf.eb0_nomatch", "Bit 14 = 0: a page fault exits if error code AND ma
 	prepare_page_faults();
 	for (u32 mask = 0; mask < 64; mask++)
 		for (u32 match = 0; match < 64; match++) {
-			chain_matching_and(3, mask, match);
+			chain_matching_and(2, mask, match);
 			check_filter(0, mask, match);
 		}
-	chain_matching_and(3, EC_P, EC_P);
+	chain_matching_and(2, EC_P, EC_P);
 	for (u32 bit = 6; bit < 32; bit++) {
 		check_filter(0, BIT(bit), 0);
 		check_filter(0, 0, BIT(bit));
