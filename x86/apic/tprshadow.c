@@ -96,11 +96,11 @@ TEST("apic.tprshadow.cr8_write", "MOV to CR8 sets VTPR[7:4], clears the rest of 
 
 	use_tpr_shadow(0);
 	page = (const u8 *)vtpr - APIC_TPR;
+	memset((void *)page, 0xa5, PAGE_SIZE);
 	write_cr8(5);
 	for (u32 class = 0; class < 16; class++)
 		for (u32 bit = 0; bit < 32; bit++) {
 			CASE("CR8 = %u, VTPR was %#x", class, BIT(bit));
-			memset((void *)page, 0xa5, PAGE_SIZE);
 			run_write_of_cr8(0, BIT(bit), class);
 			expect_guest_done();
 			expect_eq(*vtpr, class << 4);

@@ -19,10 +19,10 @@ extern volatile struct taken {
 /* No handler for those where an exception would push an error code and an interrupt does not. */
 bool vector_can_be_handled(u32 vector);
 
-/* Clear the page, then: RVI and VIRR have this vector, nothing is in service. */
+/* Clear the registers, then: RVI and VIRR have this vector, nothing is in service. */
 void set_pending(u32 vector);
 
-/* Clear the page, then: SVI and VISR have this vector, VISR one below it too (0: none), nothing is pending. */
+/* Clear the registers, then: SVI and VISR have this vector, VISR one below it too (0: none), nothing is pending. */
 void set_in_service(u32 vector, u32 below);
 
 /* The 256-bit registers of the virtual-APIC page: APIC_ISR, APIC_TMR, APIC_IRR. */
