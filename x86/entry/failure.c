@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * "VM-Entry Failures During or After Loading Guest State": what an entry failure
+ * reports, loads and leaves alone. Each is shown for an invalid guest state (reason
+ * 33) and for an MSR that cannot be loaded (reason 34), where the guest state is in
+ * the registers already.
+ */
+#include "registers.h"
+#include "x86/apic.h"
+#include "x86/interrupt.h"
+
+/* FS base may not be in a list that is loaded. */
+static void list_bad_msr(void)
+{
+	u64 *area = page_alloc();
+
+	area[0] = (u32)IA32_FS_BASE;
+	vmcs_write(VM_ENTRY_MSR_LOAD_ADDRESS, physical_address(area));
+	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 1);
+}
+
+/* Fail by reason 33 or 34; what was prepared for it is taken back. */
+static void fail_by(u32 reason)
+{
+	CASE("reason %u", reason);
+	if (reason == EXIT_MSR_LOADING) {
+		list_bad_msr();
+		expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_MSR_LOADING, 1));
+		vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
+	} else {
+		expect_outcome(entry_attempt(true), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	}
+}
+
+static const u32 reasons[] = { EXIT_INVALID_GUEST_STATE, EXIT_MSR_LOADING };
+#define FOR_EACH_REASON(reason) \
+	for (u32 i_ = 0, reason; i_ < ARRAY_SIZE(reasons) && (reason = reasons[i_], true); i_++)
+
+TEST("fail.reason_bit31", "the exit reason of an entry failure is 33 or 34 with bit 31 set, and nothing else")
+{
+	entry_stop_guest_at_once();
+	FOR_EACH_REASON(reason) {
+		fail_by(reason);
+		expect_eq(vmcs_read(EXIT_REASON), 0x80000000 | reason);
+	}
+}
+
+/* 32-bit protected mode with PAE paging; the PDPTEs that CR3 leads to are the caller's. */
+static u64 *make_guest_pae(void)
+{
+	u64 *pdpt = page_alloc();
+
+	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+	vmcs_write(GUEST_CR3, physical_address(pdpt));
+	for (u32 i = 0; i < 4; i++)
+		pdpt[i] = (i << 30) | PAGE_PRESENT;
+	return pdpt;
+}
+
+static void check_pdpte_qualification(void)
+{
+	u64 *pdpt = make_guest_pae();
+
+	for (u32 i = 0; i < 4; i++) {
+		CASE("PDPTE%u has reserved bits set", i);
+		pdpt[i] |= 0x1e6;
+		expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 2));
+		pdpt[i] &= ~(u64)0x1e6;
+	}
+}
+
+/* 3, for an NMI that STI blocks, is in entry.guest.intr.nmi_sti: a processor may inject it. */
+TEST("fail.exit_qual", "the qualification of reason 33 is 0, but 2 for a PDPTE and 4 for the link pointer")
+{
+	entry_stop_guest_at_once();
+	CASE("RFLAGS");
+	expect_outcome(entry_attempt(true), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	CASE("activity state");
+	vmcs_write(GUEST_ACTIVITY_STATE, 4);
+	expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+	CASE("link pointer");
+	vmcs_write(VMCS_LINK_POINTER, 1);
+	expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 4));
+	vmcs_write(VMCS_LINK_POINTER, ~0ull);
+
+	check_pdpte_qualification();
+}
+
+/* In the order of the manual; the reason and the qualification are what a failure does write. */
+static const enum vmcs_field exit_information[] = {
+	GUEST_PHYSICAL_ADDRESS, EXIT_INTERRUPTION_INFORMATION, EXIT_INTERRUPTION_ERROR_CODE,
+	IDT_VECTORING_INFORMATION, IDT_VECTORING_ERROR_CODE, EXIT_INSTRUCTION_LENGTH, EXIT_INSTRUCTION_INFORMATION,
+	IO_RCX, IO_RSI, IO_RDI, IO_RIP, GUEST_LINEAR_ADDRESS,
+};
+
+/* Exits that leave something in them: #GP with an error code, and OUTS. */
+GUEST_ASM(guest_loads_bad_selector, "mov $0x7ff0, %eax; mov %eax, %ds; ret");
+GUEST_ASM(guest_outputs_string, "mov $0x80, %edx; mov %rsp, %rsi; mov $1, %ecx; rep outsb; ret");
+
+static void fill_exit_information(void)
+{
+	vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
+	guest_run(guest_outputs_string);
+	expect_exit(EXIT_IO);
+	vmcs_clear_controls(PROC_UNCONDITIONAL_IO_EXITING);
+	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_GP));
+	guest_run(guest_loads_bad_selector);
+	expect_exit(EXIT_EXCEPTION_OR_NMI, .interruption_error = 0x7ff0);
+	vmcs_write(EXCEPTION_BITMAP, 0);
+	if (!has(CAP_MISC_VMWRITE_ANY_FIELD))
+		return;
+	for (u32 i = 0; i < ARRAY_SIZE(exit_information); i++)
+		if (field_exists(field_find(exit_information[i])))
+			vmcs_write(exit_information[i], 0x5a5a0000a5a50000 | (i + 1) * 0x101);
+}
+
+TEST("fail.info_unmodified", "an entry failure leaves all exit information but reason and qualification alone")
+{
+	u64 before[ARRAY_SIZE(exit_information)];
+
+	fill_exit_information();
+	entry_stop_guest_at_once();
+	for (u32 i = 0; i < ARRAY_SIZE(exit_information); i++)
+		if (field_exists(field_find(exit_information[i])))
+			before[i] = vmcs_read(exit_information[i]);
+	FOR_EACH_REASON(reason) {
+		fail_by(reason);
+		for (u32 i = 0; i < ARRAY_SIZE(exit_information); i++) {
+			if (!field_exists(field_find(exit_information[i])))
+				continue;
+			CASE("reason %u, %s", reason, field_find(exit_information[i])->name);
+			expect_eq(vmcs_read(exit_information[i]), before[i]);
+		}
+	}
+}
+
+TEST("fail.valid_not_cleared", "an entry failure leaves the valid bit of the event to inject set")
+{
+	static const u32 events[] = {
+		INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | VECTOR_UD,
+		INTERRUPTION_VALID | INTERRUPTION_TYPE_NMI | VECTOR_NMI,
+		INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | INTERRUPTION_ERROR_CODE | VECTOR_GP,
+		INTERRUPTION_VALID | INTERRUPTION_TYPE_SOFTWARE_INTERRUPT | 0x81,
+	};
+
+	entry_stop_guest_at_once();
+	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, 2);
+	vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, 0x1234);
+	for (u32 i = 0; i < ARRAY_SIZE(events); i++) {
+		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, events[i]);
+		FOR_EACH_REASON(reason) {
+			fail_by(reason);
+			expect_eq(vmcs_read(VM_ENTRY_INTERRUPTION_INFORMATION), events[i]);
+			expect_eq(vmcs_read(VM_ENTRY_EXCEPTION_ERROR_CODE), 0x1234);
+			expect_eq(vmcs_read(VM_ENTRY_INSTRUCTION_LENGTH), 2);
+		}
+		vmcs_write(CR3_TARGET_COUNT, 0xffff);
+		CASE("VMfail");
+		expect_outcome(entry_attempt(true), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+		expect_eq(vmcs_read(VM_ENTRY_INTERRUPTION_INFORMATION), events[i]);
+		vmcs_write(CR3_TARGET_COUNT, 0);
+	}
+}
+
+enum { MOST_FIELDS = 256 };
+
+/* All fields of a type, before and after. */
+static void expect_area_kept(enum field_type type, u32 reason)
+{
+	static u64 before[MOST_FIELDS];
+
+	require(vmcs_field_count <= MOST_FIELDS);
+	for (u32 i = 0; i < vmcs_field_count; i++)
+		if (field_type(vmcs_fields[i].encoding) == type && field_exists(&vmcs_fields[i]))
+			before[i] = vmcs_read(vmcs_fields[i].encoding);
+	fail_by(reason);
+	for (u32 i = 0; i < vmcs_field_count; i++) {
+		if (field_type(vmcs_fields[i].encoding) != type || !field_exists(&vmcs_fields[i]))
+			continue;
+		CASE("reason %u, %s", reason, vmcs_fields[i].name);
+		/* guest_enter writes this one itself. */
+		if (vmcs_fields[i].encoding != HOST_RSP)
+			expect_eq(vmcs_read(vmcs_fields[i].encoding), before[i]);
+	}
+}
+
+TEST("fail.guest_not_saved", "an entry failure saves nothing in the guest-state area")
+{
+	entry_stop_guest_at_once();
+	guest_state_make_different();
+	if (has(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE) && has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)) {
+		vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, 0x12345678);
+	}
+	vmcs_set_controls(EXITCTL_SAVE_DEBUG_CONTROLS);
+	if (has(EXITCTL_SAVE_IA32_EFER))
+		vmcs_set_controls(EXITCTL_SAVE_IA32_EFER);
+	if (has(EXITCTL_SAVE_IA32_PAT))
+		vmcs_set_controls(EXITCTL_SAVE_IA32_PAT);
+	expect_area_kept(FIELD_GUEST, EXIT_INVALID_GUEST_STATE);
+	expect_area_kept(FIELD_GUEST, EXIT_MSR_LOADING);
+	expect_bits(vmcs_read(VM_ENTRY_CONTROLS), control_bit(ENTRYCTL_IA32E_MODE_GUEST),
+		    control_bit(ENTRYCTL_IA32E_MODE_GUEST));
+}
+
+TEST("entry.host.not_written", "VM entry and VM exit write no host-state field")
+{
+	static u64 before[MOST_FIELDS];
+
+	entry_stop_guest_at_once();
+	host_state_make_different();
+	for (u32 i = 0; i < vmcs_field_count; i++)
+		if (field_type(vmcs_fields[i].encoding) == FIELD_HOST && field_exists(&vmcs_fields[i]))
+			before[i] = vmcs_read(vmcs_fields[i].encoding);
+	for (u32 way = 0; way < 3; way++) {
+		struct outcome outcome;
+
+		if (way == 0)
+			vmcs_write(CR3_TARGET_COUNT, 0xffff);
+		outcome = entry_attempt(way == 1);
+		CASE("VMfail, entry failure, exit: %u", way);
+		if (way == 0)
+			expect_outcome(outcome, FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+		else if (way == 1)
+			expect_outcome(outcome, ACCEPTED);
+		else
+			expect_entered(outcome);
+		vmcs_write(CR3_TARGET_COUNT, 0);
+		for (u32 i = 0; i < vmcs_field_count; i++) {
+			if (field_type(vmcs_fields[i].encoding) != FIELD_HOST || !field_exists(&vmcs_fields[i]) ||
+			    vmcs_fields[i].encoding == HOST_RSP)
+				continue;
+			CASE("VMfail, entry failure, exit: %u, %s", way, vmcs_fields[i].name);
+			expect_eq(vmcs_read(vmcs_fields[i].encoding), before[i]);
+		}
+	}
+	host_state_put_back();
+}
+
+TEST("fail.no_msr_store", "an entry failure stores no MSR")
+{
+	const u64 canary = 0x5aa5c33c0ff0e11e;
+	u64 *area = page_alloc();
+
+	entry_stop_guest_at_once();
+	vmcs_write(VM_EXIT_MSR_STORE_ADDRESS, physical_address(area));
+	vmcs_write(VM_EXIT_MSR_STORE_COUNT, 2);
+	for (u32 i = 0; i < 4; i += 2) {
+		area[i] = i ? IA32_SYSENTER_CS : (u32)IA32_KERNEL_GS_BASE;
+		area[i + 1] = canary;
+	}
+	FOR_EACH_REASON(reason) {
+		fail_by(reason);
+		expect_eq(area[1], canary);
+		expect_eq(area[3], canary);
+	}
+	CASE("a VM exit does");
+	expect_entered(entry_attempt(false));
+	expect_eq(area[1], rdmsr(IA32_KERNEL_GS_BASE));
+	expect_eq(area[3], rdmsr(IA32_SYSENTER_CS));
+}
+
+TEST("fail.host_loaded", "an entry failure loads the host state as a VM exit does")
+{
+	FOR_EACH_REASON(reason) {
+		vmcs_reset();
+		guest_baseline();
+		registers_read();
+		entry_stop_guest_at_once();
+		guest_state_make_different();
+		host_state_make_different();
+		write_dr7(0x700);
+		fail_by(reason);
+		expect_host_loaded();
+		host_state_put_back();
+	}
+}
+
+TEST("fail.exit_msr_loaded", "an entry failure loads the MSRs of the VM-exit MSR-load area")
+{
+	const u64 before = rdmsr(IA32_KERNEL_GS_BASE);
+	u64 *area = page_alloc();
+
+	entry_stop_guest_at_once();
+	area[0] = (u32)IA32_KERNEL_GS_BASE;
+	area[2] = IA32_SYSENTER_ESP;
+	vmcs_write(VM_EXIT_MSR_LOAD_ADDRESS, physical_address(area));
+	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, 2);
+	FOR_EACH_REASON(reason) {
+		area[1] = 0x123456789abc + reason;
+		area[3] = 0x3456789abcde + reason;
+		fail_by(reason);
+		expect_eq(rdmsr(IA32_KERNEL_GS_BASE), area[1]);
+		expect_eq(rdmsr(IA32_SYSENTER_ESP), area[3]);
+	}
+	wrmsr(IA32_KERNEL_GS_BASE, before);
+	wrmsr(IA32_SYSENTER_ESP, vmcs_read(HOST_IA32_SYSENTER_ESP));
+}
+
+static u32 nmis_while_blocked;
+
+static bool nmi_arrives(void)
+{
+	const u32 before = interrupt_count[VECTOR_NMI];
+
+	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
+	for (u32 i = 0; i < 1000 && interrupt_count[VECTOR_NMI] == before; i++)
+		cpu_relax();
+	return interrupt_count[VECTOR_NMI] != before;
+}
+
+/* Runs with NMIs blocked, the first time. */
+static void fail_in_nmi_handler(struct exception_frame *frame)
+{
+	interrupt_counter(frame);
+	if (interrupt_count[VECTOR_NMI] > 1)
+		return;
+	FOR_EACH_REASON(reason) {
+		fail_by(reason);
+		nmis_while_blocked += nmi_arrives();
+	}
+}
+
+/* The IRET of any handler ends the blocking. */
+static void unblock_nmi(void)
+{
+	interrupt_handle(VECTOR_BP, interrupt_counter);
+	asm volatile("int3" : : : "memory");
+}
+
+TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what it was before")
+{
+	entry_stop_guest_at_once();
+	nmis_while_blocked = 0;
+	interrupt_handle(VECTOR_NMI, fail_in_nmi_handler);
+	expect(nmi_arrives());
+	for (u32 i = 0; i < 1000 && interrupt_count[VECTOR_NMI] < 2; i++)
+		cpu_relax();
+	CASE("NMIs in the handler of an NMI, and behind it");
+	expect_eq(nmis_while_blocked, 0);
+	expect_eq(interrupt_count[VECTOR_NMI], 2);
+
+	/* The guest's blocking is not the host's. */
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
+	FOR_EACH_REASON(reason) {
+		fail_by(reason);
+		expect(nmi_arrives());
+		unblock_nmi();
+	}
+}
