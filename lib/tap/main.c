@@ -137,24 +137,31 @@ static void guarded(const struct test *test, void (*part)(void))
 
 static void run_test(const struct test *test, u32 number)
 {
-	char reason[160];
+	static char reason[160];
+	volatile bool met = false;
 	bool skipped = false;
 
 	print("# begin %s\n", test->id);
 	report_begin(test);
-	if (!needs_met(test, reason, sizeof(reason))) {
+	/* A processor may be broken enough to fault where a need is looked up. */
+	const struct fault looked_up = TRY(met = needs_met(test, reason, sizeof(reason)));
+
+	check_ended_well(test, &looked_up);
+	if (!met && !looked_up.raised) {
 		print("ok %u - %s: %s # SKIP %s\n", number, test->id, test->title, reason);
 		return;
 	}
 
-	guarded(test, test->fixture->begin);
+	if (met)
+		guarded(test, test->fixture->begin);
 	if (!report_failures()) {
 		const struct fault fault = TRY(test->run(test->data));
 
 		check_ended_well(test, &fault);
 		skipped = fault.raised && fault.thrown == report_skipped;
 	}
-	guarded(test, test->fixture->end);
+	if (met)
+		guarded(test, test->fixture->end);
 	if (!report_checks() && !skipped)
 		check_failed(test->file, test->line, "the test checks something", "at least 1 check", "none");
 
