@@ -129,6 +129,7 @@ static void check_random(u32 control, u32 reason, u8 modrm)
 	static const char *const sizes[] = { "16", "32", "64" };
 	struct instruction instruction = { .reason = reason, .qualification = 0 };
 
+	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);	/* should one be done after all, to RSP for one */
 	for (u32 size = 0; size < 3; size++)
 		for (u32 reg = 0; reg < 16; reg++) {
 			u8 *byte = instruction.bytes;

@@ -6,9 +6,9 @@
 
 /* Each lands at a VMCALL, which shows where and at which CPL. */
 GUEST_ASM(guest_sysenter, "sysenter");
-GUEST_ASM(guest_sysexit, "rex.w sysexit");
+GUEST_ASM(guest_sysexit, "sysexitq");
 GUEST_ASM(guest_syscall, "syscall");
-GUEST_ASM(guest_sysret, "rex.w sysret");
+GUEST_ASM(guest_sysret, "sysretq");
 GUEST_ASM(landing, "vmcall");
 GUEST_ASM(other_landing, "vmcall");
 
