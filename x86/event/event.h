@@ -74,3 +74,18 @@ extern const u8 guest_iret_at[], guest_iret_done[];
  * the blocking of an earlier guest, only the test of that shall fail (exec.vnmi.entry_replaces): an IRET ends it.
  */
 void use_virtual_nmis(void);
+
+/*
+ * EPT that maps the first 4 GiB to themselves by 2-MByte pages: write-back, the last GiB (APIC) uncached. The entry
+ * of a guest-physical address is at pd[address >> 21].
+ */
+struct identity_ept {
+	u64 eptp;
+	u64 *pd;
+};
+
+enum { EPT_RWX = 7, EPT_WRITE_BACK = 6, EPT_LARGE = BIT(7) };
+#define EPT_SUPPRESS_VE BIT(63)
+
+struct identity_ept identity_ept(void);
+void use_identity_ept(struct identity_ept ept);
