@@ -100,6 +100,19 @@ static bool fix_up(struct exception_frame *frame)
 	return false;
 }
 
+void nmi_unblock(void)
+{
+	asm volatile("mov %%rsp, %%rax\n\t"
+		     "pushq %0\n\t"
+		     "pushq %%rax\n\t"
+		     "pushfq\n\t"
+		     "pushq %1\n\t"
+		     "pushq $1f\n\t"
+		     "iretq\n"
+		     "1:"
+		     : : "i"(SELECTOR_DATA), "i"(SELECTOR_CODE64) : "rax", "memory", "cc");
+}
+
 /* The software vector of throw(): its message is in this_cpu()->thrown. */
 enum { VECTOR_THROW = 0xff };
 

@@ -20,6 +20,9 @@ void interrupt_handlers_reset(void);
 void interrupt_counter(struct exception_frame *frame);
 extern volatile u32 interrupt_count[256];
 
+/* An IRET to the next instruction: it ends the blocking of NMIs, and one that is pending comes now. */
+void nmi_unblock(void);
+
 /* The one gate that CPL 3 may call (user_run's way back). */
 #define VECTOR_USER_RETURN 0x80
 

@@ -131,20 +131,6 @@ static bool nmi_arrives(void)
 	return interrupt_count[VECTOR_NMI];
 }
 
-/* An IRET ends the blocking of NMIs. */
-static void unblock_nmi(void)
-{
-	asm volatile("mov %%rsp, %%rax\n\t"
-		     "pushq %0\n\t"
-		     "pushq %%rax\n\t"
-		     "pushfq\n\t"
-		     "pushq %1\n\t"
-		     "pushq $1f\n\t"
-		     "iretq\n"
-		     "1:"
-		     : : "i"(SELECTOR_DATA), "i"(SELECTOR_CODE64) : "rax", "memory", "cc");
-}
-
 void state_restore(void (*leak)(const char *name, u64 before, u64 after))
 {
 	for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
@@ -168,7 +154,7 @@ void state_restore(void (*leak)(const char *name, u64 before, u64 after))
 	write_idtr(tables_idtr());
 	if (!nmi_arrives()) {
 		leak("blocking by NMI", 0, 1);
-		unblock_nmi();
+		nmi_unblock();
 	}
 	interrupt_handlers_reset();
 }
