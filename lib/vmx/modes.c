@@ -18,15 +18,26 @@ static void set_cs_ss(u16 cs, u32 cs_rights, u16 ss, u32 ss_rights)
 	vmcs_write(GUEST_SS_ACCESS_RIGHTS, ss_rights);
 }
 
+void guest_set_cpl(u32 cpl)
+{
+	if (cpl)
+		set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA, RIGHTS_DATA | RIGHTS_DPL3);
+	else
+		set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
+	/* An exception from CPL 3 makes SS null, and its limit undefined. */
+	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
+	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);
+}
+
 void guest_set_cpl3(void)
 {
 	user_pages_on();
-	set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA, RIGHTS_DATA | RIGHTS_DPL3);
+	guest_set_cpl(3);
 }
 
 void guest_set_cpl0(void)
 {
-	set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
+	guest_set_cpl(0);
 }
 
 void guest_set_compatibility(void)

@@ -10,6 +10,9 @@ void guest_set_cpl3(void);
 /* Back to CPL 0, 64-bit mode. */
 void guest_set_cpl0(void);
 
+/* CPL 0 or 3 in 64-bit mode at the next entry, whatever the last guest has left of CS and SS; no pages are changed. */
+void guest_set_cpl(u32 cpl);
+
 /* Compatibility mode: 32-bit code, whose linear addresses are those of its assembly (.code32); see guest_run_at. */
 void guest_set_compatibility(void);
 

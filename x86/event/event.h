@@ -2,6 +2,7 @@
 /* What the tests of events share. */
 #pragma once
 
+#include "vmx/modes.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -45,17 +46,6 @@ static inline u32 nmis_taken(void)
 
 	interrupt_count[VECTOR_NMI] = 0;
 	return count;
-}
-
-/* CPL of the guest at the next entry, in 64-bit mode. */
-static inline void set_guest_cpl(u32 cpl)
-{
-	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
-	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
-	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
-	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
 
 /* Where guest_run enters: a call of the guest's function. */
