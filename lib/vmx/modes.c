@@ -45,6 +45,28 @@ void guest_set_compatibility(void)
 	set_cs_ss(SELECTOR_CODE32, RIGHTS_CODE32, SELECTOR_DATA, RIGHTS_DATA);
 }
 
+/* Leave IA-32e mode: PAE paging with an identity map of 4 GiB. */
+static u64 *set_pae_paging(void)
+{
+	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
+	u64 *pdpt = page_alloc();
+
+	for (u32 i = 0; i < 4; i++) {
+		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
+		if (has(PROC2_ENABLE_EPT))	/* VM entry takes them from here if EPT is on */
+			vmcs_write(GUEST_PDPTE0 + 2 * i, pdpt[i]);
+	}
+	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
+	vmcs_write(GUEST_CR3, physical_address(pdpt));
+	return pdpt;
+}
+
+u64 *guest_set_protected_32(void)
+{
+	guest_set_compatibility();		/* the same segments */
+	return set_pae_paging();
+}
+
 void guest_set_virtual_8086(u16 selector)
 {
 	static const struct {
@@ -54,14 +76,9 @@ void guest_set_virtual_8086(u16 selector)
 		SEGMENT(ES), SEGMENT(CS), SEGMENT(SS), SEGMENT(DS), SEGMENT(FS), SEGMENT(GS),
 #undef SEGMENT
 	};
-	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
-	u64 *pdpt = page_alloc();
 
-	for (u32 i = 0; i < 4; i++)
-		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
 	user_pages_on();
-	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
-	vmcs_write(GUEST_CR3, physical_address(pdpt));
+	set_pae_paging();
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++) {
 		vmcs_write(segments[i].selector, selector);

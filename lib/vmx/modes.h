@@ -17,6 +17,13 @@ void guest_set_cpl(u32 cpl);
 void guest_set_compatibility(void);
 
 /*
+ * Protected mode outside of IA-32e mode: 32-bit code at CPL 0 (see guest_run_at), PAE paging with an identity map of
+ * 4 GiB, whose four PDPTEs are returned; flat segments. The IDT is a 64-bit one: a test that delivers an event
+ * brings its own.
+ */
+u64 *guest_set_protected_32(void);
+
+/*
  * Virtual-8086 mode at 32-bit PAE paging, an identity map of 4 GiB; segments all
  * selector:0. No exception can be delivered (the IDT is a 64-bit one).
  */
