@@ -18,20 +18,53 @@ static void set_cs_ss(u16 cs, u32 cs_rights, u16 ss, u32 ss_rights)
 	vmcs_write(GUEST_SS_ACCESS_RIGHTS, ss_rights);
 }
 
+void guest_set_cpl(u32 cpl)
+{
+	if (cpl)
+		set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA, RIGHTS_DATA | RIGHTS_DPL3);
+	else
+		set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
+	/* An exception from CPL 3 makes SS null, and its limit undefined. */
+	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
+	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);
+}
+
 void guest_set_cpl3(void)
 {
 	user_pages_on();
-	set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA, RIGHTS_DATA | RIGHTS_DPL3);
+	guest_set_cpl(3);
 }
 
 void guest_set_cpl0(void)
 {
-	set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
+	guest_set_cpl(0);
 }
 
 void guest_set_compatibility(void)
 {
 	set_cs_ss(SELECTOR_CODE32, RIGHTS_CODE32, SELECTOR_DATA, RIGHTS_DATA);
+}
+
+/* Leave IA-32e mode: PAE paging with an identity map of 4 GiB. */
+static u64 *set_pae_paging(void)
+{
+	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
+	u64 *pdpt = page_alloc();
+
+	for (u32 i = 0; i < 4; i++) {
+		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
+		if (has(PROC2_ENABLE_EPT))	/* VM entry takes them from here if EPT is on */
+			vmcs_write(GUEST_PDPTE0 + 2 * i, pdpt[i]);
+	}
+	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
+	vmcs_write(GUEST_CR3, physical_address(pdpt));
+	return pdpt;
+}
+
+u64 *guest_set_protected_32(void)
+{
+	guest_set_compatibility();		/* the same segments */
+	return set_pae_paging();
 }
 
 void guest_set_virtual_8086(u16 selector)
@@ -43,14 +76,9 @@ void guest_set_virtual_8086(u16 selector)
 		SEGMENT(ES), SEGMENT(CS), SEGMENT(SS), SEGMENT(DS), SEGMENT(FS), SEGMENT(GS),
 #undef SEGMENT
 	};
-	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
-	u64 *pdpt = page_alloc();
 
-	for (u32 i = 0; i < 4; i++)
-		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
 	user_pages_on();
-	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
-	vmcs_write(GUEST_CR3, physical_address(pdpt));
+	set_pae_paging();
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++) {
 		vmcs_write(segments[i].selector, selector);

@@ -2,41 +2,10 @@
 /* What the tests of events share. */
 #pragma once
 
-#include "vmxtest/vmxtest.h"
-#include "x86/apic.h"
+#include "vmx/modes.h"
+#include "vmxtest/events.h"
 #include "x86/cpu.h"
-#include "x86/interrupt.h"
 #include "x86/selectors.h"
-
-/* A vector of the tests' own, and a second one of a lower priority class. */
-enum { TEST_VECTOR = 0x61, LOWER_VECTOR = 0x42 };
-
-#define NMI_INFORMATION	(INTERRUPTION_VALID | INTERRUPTION_TYPE_NMI | VECTOR_NMI)
-
-/* Give the guest the APIC: the library reads and writes its MSRs. */
-static inline void let_guest_use_apic(void)
-{
-	vmcs_use_msr_bitmap();
-}
-
-/* An IPI to itself may take some time; host and guest wait as long. */
-static inline void wait_for_event(void)
-{
-	for (int i = 0; i < 200; i++)
-		cpu_relax();
-}
-
-static inline void send_nmi(void)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	wait_for_event();
-}
-
-static inline void send_interrupt(u8 vector)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_FIXED | vector);
-	wait_for_event();
-}
 
 /* How many NMIs the handler has counted since the last call. */
 static inline u32 nmis_taken(void)
@@ -45,17 +14,6 @@ static inline u32 nmis_taken(void)
 
 	interrupt_count[VECTOR_NMI] = 0;
 	return count;
-}
-
-/* CPL of the guest at the next entry, in 64-bit mode. */
-static inline void set_guest_cpl(u32 cpl)
-{
-	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
-	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
-	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
-	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
 
 /* Where guest_run enters: a call of the guest's function. */

@@ -150,7 +150,7 @@ static void end_page_faults(void)
 /* Enter at an access, from the state that the last one may have changed. */
 static void enter_at(const struct page_fault *fault)
 {
-	set_guest_cpl(fault->error_code & EC_U ? 3 : 0);
+	guest_set_cpl(fault->error_code & EC_U ? 3 : 0);
 	vmcs_write(GUEST_RSP, guest_stack_top());
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
 	vmcs_write(GUEST_RIP, first_rip(fault));
