@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VM functions and virtualization exceptions (SDM Vol. 3C, "VM Functions", "Virtualization Exceptions"). */
 #include "event.h"
+#include "vmx/modes.h"
 #include "x86/user.h"
 
 struct identity_ept identity_ept(void)
@@ -87,7 +88,7 @@ static void check_switches(u32 cpl)
 		CASE("EPTP list entry %u", indexes[i]);
 		eptp_list[indexes[i]] = second.eptp;
 		vmcs_write(EPT_POINTER, first.eptp);
-		set_guest_cpl(cpl);
+		guest_set_cpl(cpl);
 		run_vmfunc(FUNCTION_EPTP_SWITCHING, indexes[i]);
 		expect_guest_done();
 		expect_eq(call.before, 0x1111);
