@@ -3,10 +3,11 @@
 
 struct segments candidate;
 
+/* Those that fail most often first: a walk spends its time here. */
 static const segment_rule rules[] = {
-	rule_ss_rpl, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_s, rule_cs_dpl_of_data,
-	rule_cs_dpl_nonconforming, rule_cs_dpl_conforming, rule_ss_dpl_is_rpl, rule_ss_dpl_zero, rule_data_dpl,
-	rule_data_dpl_11, rule_present, rule_reserved, rule_cs_db_with_l, rule_limit_low, rule_limit_high,
+	rule_s, rule_present, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_ss_dpl_is_rpl,
+	rule_cs_dpl_nonconforming, rule_cs_dpl_conforming, rule_cs_dpl_of_data, rule_ss_dpl_zero, rule_data_dpl,
+	rule_data_dpl_11, rule_ss_rpl, rule_cs_db_with_l, rule_limit_low, rule_limit_high, rule_reserved,
 };
 
 bool candidate_begin(enum segment_mode mode)
@@ -83,7 +84,9 @@ static void try_if_rule_decides(enum segment_mode mode, enum segment_register r,
 	};
 	const struct segment *s = &candidate.segment[r];
 
-	if (!others_hold(r, rule) || (!usable(r) && !would_be_refused(r, rule)))
+	if (!usable(r) && !would_be_refused(r, rule))
+		return;
+	if (!others_hold(r, rule))
 		return;
 	CASE("%s: %s rights %#x, RPL %u", names[mode], segment_names[r], s->rights, s->selector & 3);
 	candidate_try(r, holds(r, rule));
