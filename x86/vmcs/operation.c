@@ -227,3 +227,16 @@ TEST("vmxop.nonroot.undetectable", "no register shows that software runs in VMX 
 	expect_guest_done();
 	expect_eq((u32)guest.regs.rdx, rdmsr(IA32_EFER) >> 32);
 }
+
+/* Whether it aborts is the processor's choice; that it does all or nothing is not. */
+TEST("vmxop.rtm.abort", "a VMX instruction in a transaction is done, or aborts it and leaves nothing",
+     NEEDS(FEATURE_RTM))
+{
+	for (u32 i = 0; i < 16; i++) {
+		u64 stored = 0x5aa5c33c;
+		u32 status = 0xffffffff;
+
+		asm volatile("xbegin 1f; vmptrst %1; xend; 1:" : "+a"(status), "+m"(stored) : : "memory", "cc");
+		expect_eq(stored, status == 0xffffffff ? physical_address(&vmcs_region) : 0x5aa5c33c);
+	}
+}
