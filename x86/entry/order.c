@@ -101,9 +101,11 @@ static struct outcome plainly_behind_mov_ss(bool vmresume)
 	u64 flags;
 
 	if (vmresume)
-		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmresume; pushfq; pop %%rax" : "=a"(flags) : : "cc", "memory");
+		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmresume; pushfq; pop %%rax"
+			     : "=a"(flags) : : "cc", "memory");
 	else
-		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmlaunch; pushfq; pop %%rax" : "=a"(flags) : : "cc", "memory");
+		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmlaunch; pushfq; pop %%rax"
+			     : "=a"(flags) : : "cc", "memory");
 	return outcome_from_rflags(flags);
 }
 
@@ -112,7 +114,8 @@ TEST("entry.order.invalid_before_movss", "with no current VMCS it is VMfailInval
 	without_current_vmcs(plainly_behind_mov_ss, FAIL_INVALID);
 }
 
-TEST("entry.order.launchstate_before_controls", "a wrong launch state (error 4 or 5) is reported before errors 7 and 8")
+TEST("entry.order.launchstate_before_controls",
+     "a wrong launch state (error 4 or 5) is reported before errors 7 and 8")
 {
 	CASE("VMRESUME of a clear VMCS");
 	expect_outcome(enter_by(true), FAIL_VALID(VMERR_VMRESUME_NON_LAUNCHED));
@@ -160,7 +163,8 @@ TEST("entry.order.controls_before_guest", "errors 7 and 8 are reported before an
 	expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
 }
 
-TEST("entry.order.guest_before_msr", "an invalid guest state (reason 33) is reported before an MSR that cannot be loaded")
+TEST("entry.order.guest_before_msr",
+     "an invalid guest state (reason 33) is reported before an MSR that cannot be loaded")
 {
 	u64 *area = page_alloc();
 

@@ -151,7 +151,8 @@ TEST("vmcs.rw.no_current", "with no current VMCS VMREAD and VMWRITE are VMfailIn
 	}
 }
 
-TEST("vmcs.rw.vmread_width_zero_extend", "VMREAD of a narrow field zero-extends to 64 bits, in a register or in memory")
+TEST("vmcs.rw.vmread_width_zero_extend",
+     "VMREAD of a narrow field zero-extends to 64 bits, in a register or in memory")
 {
 	find_supported();
 	for (u32 encoding = 0; encoding < ENCODINGS; encoding++) {

@@ -60,7 +60,8 @@ static void run_guest(bool launched)
 	expect_eq(runs, 1);
 }
 
-TEST("vmcs.region.shadow_bit_unsupported", "without VMCS shadowing a region with the shadow indicator is refused (error 11)",
+TEST("vmcs.region.shadow_bit_unsupported",
+     "without VMCS shadowing a region with the shadow indicator is refused (error 11)",
      NEEDS(LACKS(PROC2_VMCS_SHADOWING)))
 {
 	struct vmcs_region *region = vmcs_region_alloc();
@@ -266,7 +267,8 @@ static void list_bad_msr(u32 count)
 	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, count);
 }
 
-TEST("vmcs.state.no_launch_on_entry_failure", "a VMLAUNCH that fails by reason 33 or 34 leaves the launch state clear")
+TEST("vmcs.state.no_launch_on_entry_failure",
+     "a VMLAUNCH that fails by reason 33 or 34 leaves the launch state clear")
 {
 	for (u32 reason = EXIT_INVALID_GUEST_STATE; reason <= EXIT_MSR_LOADING; reason++) {
 		const bool by_msr = reason == EXIT_MSR_LOADING;
