@@ -107,6 +107,22 @@ TEST("after.vnmi_blocking", "virtual-NMI blocking closes the NMI window until IR
 	expect_bits(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI, 0);
 }
 
+TEST("after.vnmi_unblocked", "an entry without blocking by NMI ends the virtual-NMI blocking that an earlier one had",
+     NEEDS(PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING))
+{
+	vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS);
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
+	guest_run(guest_does_nothing);
+	expect_guest_done();
+	expect_bits(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI, INTERRUPTIBILITY_NMI);
+	vmcs_set_controls(PROC_NMI_WINDOW_EXITING);
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
+	guest_run(nmi_unblock);
+	expect_exit(EXIT_NMI_WINDOW, .rip = (u64)guest_start);
+	vmcs_clear_controls(PROC_NMI_WINDOW_EXITING);
+	guest_run(nmi_unblock);		/* for the tests that follow, on a target that keeps it */
+}
+
 TEST("after.intwin.immediate", "interrupt-window exiting with IF = 1 exits before the first instruction")
 {
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
