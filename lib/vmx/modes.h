@@ -14,6 +14,16 @@ void guest_set_cpl0(void);
 void guest_set_compatibility(void);
 
 /*
+ * 32-bit protected mode at CPL 0, an identity map of 4 GiB with 32-bit paging (4-MByte pages) or PAE paging;
+ * otherwise as guest_set_compatibility.
+ */
+void guest_set_32bit(void);
+void guest_set_pae(void);
+
+/* Real mode, segments all selector:0; sets "unrestricted guest" with an identity EPT. No interrupt can be delivered. */
+void guest_set_real(u16 selector);
+
+/*
  * Virtual-8086 mode at 32-bit PAE paging, an identity map of 4 GiB; segments all
  * selector:0. No exception can be delivered (the IDT is a 64-bit one).
  */
