@@ -14,19 +14,23 @@
 #define SEL	232		/* ES, CS, SS, DS, FS, GS, LDTR, TR */
 #define GDTR	248
 #define IDTR	258
+#define ENTRY	268
 
 	.text
 	.code64
-	.balign 8
-	.globl exit_probe_entries
+	.balign 16
+	.globl exit_probe_entries, exit_probe_start
 exit_probe_entries:
+	.set entry, 0
 	.rept 64
-	.balign 8
-	.byte 0xe9			/* jmp rel32: relative, so to the same alias of the probe */
-	.long probe - . - 4
+	.balign 16
+	movl $entry, exit_probe + ENTRY
+	.byte 0xe9			/* jmp rel32: to the same alias of the probe */
+	.long exit_probe_start - . - 4
+	.set entry, entry + 1
 	.endr
 
-probe:
+exit_probe_start:
 	mov %rax, exit_probe + REGS + 0
 	mov %rbx, exit_probe + REGS + 8
 	mov %rcx, exit_probe + REGS + 16
@@ -43,7 +47,7 @@ probe:
 	mov %r14, exit_probe + REGS + 104
 	mov %r15, exit_probe + REGS + 112
 	mov %rsp, exit_probe + RSP
-	lea probe(%rip), %rax
+	lea exit_probe_start(%rip), %rax
 	mov %rax, exit_probe + RIP
 	mov $exit_probe_stack_end, %rsp
 	pushfq
@@ -100,19 +104,19 @@ probe:
 	jz 3f
 	call *%rax
 
-	/* Now what C needs: tables, page tables, CS, the stack. */
-3:	mov exit_probe_home_cr3, %rax
+	/* Now what C needs: tables and CS, from here on at the address of the link; control registers; this_cpu(). */
+3:	lgdt exit_probe_home_gdtr
+	lidt exit_probe_home_idtr
+	pushq $SELECTOR_CODE64
+	pushq $4f
+	lretq
+4:	mov exit_probe_home_cr3, %rax
 	mov %rax, %cr3
 	mov exit_probe_home_cr4, %rax
 	mov %rax, %cr4
 	mov exit_probe_home_cr0, %rax
 	mov %rax, %cr0
-	lgdt exit_probe_home_gdtr
-	lidt exit_probe_home_idtr
-	pushq $SELECTOR_CODE64
-	pushq $4f
-	lretq
-4:	mov $0xc0000101, %ecx		/* IA32_GS_BASE: this_cpu() */
+	mov $0xc0000101, %ecx		/* IA32_GS_BASE */
 	mov exit_probe_home_gs_base, %eax
 	mov exit_probe_home_gs_base + 4, %edx
 	wrmsr

@@ -8,7 +8,8 @@ void (*exit_probe_hook)(void);
 
 _Static_assert(offsetof(struct exit_probe, rsp) == 120 && offsetof(struct exit_probe, cr0) == 144 &&
 	       offsetof(struct exit_probe, dr0) == 184 && offsetof(struct exit_probe, es) == 232 &&
-	       offsetof(struct exit_probe, gdtr) == 248 && offsetof(struct exit_probe, idtr) == 258,
+	       offsetof(struct exit_probe, gdtr) == 248 && offsetof(struct exit_probe, idtr) == 258 &&
+	       offsetof(struct exit_probe, entry) == 268,
 	       "the offsets in probe.S");
 
 static const u32 known_msrs[] = {

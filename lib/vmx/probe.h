@@ -19,11 +19,12 @@
 
 struct exit_probe {
 	struct guest_registers regs;
-	u64 rsp, rip, rflags;
+	u64 rsp, rip, rflags;	/* RIP: where exit_probe_start is, as seen from the entry */
 	u64 cr0, cr2, cr3, cr4, cr8;
 	u64 dr0, dr1, dr2, dr3, dr6, dr7;
 	u16 es, cs, ss, ds, fs, gs, ldtr, tr;
 	struct table_register gdtr, idtr;
+	u32 entry;		/* by which of the entries it came in */
 };
 
 extern struct exit_probe exit_probe;
@@ -33,8 +34,8 @@ void exit_probe_on(void);
 
 /* Where the probe can be entered: each place EXIT_PROBE_ENTRY_SIZE bytes behind the last. */
 #define EXIT_PROBE_ENTRIES	64
-#define EXIT_PROBE_ENTRY_SIZE	8
-extern const u8 exit_probe_entries[];
+#define EXIT_PROBE_ENTRY_SIZE	16
+extern const u8 exit_probe_entries[], exit_probe_start[];
 
 /* What an MSR held at the exit: one of those that the probe knows and the processor has. */
 u64 exit_probe_msr(u32 msr);
