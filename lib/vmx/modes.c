@@ -47,43 +47,6 @@ void guest_set_compatibility(void)
 	set_cs_ss(SELECTOR_CODE32, RIGHTS_CODE32, SELECTOR_DATA, RIGHTS_DATA);
 }
 
-<<<<<<< HEAD
-/* Leave IA-32e mode: PAE paging with an identity map of 4 GiB. */
-static u64 *set_pae_paging(void)
-{
-	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
-	u64 *pdpt = page_alloc();
-
-	for (u32 i = 0; i < 4; i++) {
-		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
-		if (has(PROC2_ENABLE_EPT))	/* VM entry takes them from here if EPT is on */
-			vmcs_write(GUEST_PDPTE0 + 2 * i, pdpt[i]);
-	}
-	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
-	vmcs_write(GUEST_CR3, physical_address(pdpt));
-	return pdpt;
-}
-
-u64 *guest_set_protected_32(void)
-{
-	guest_set_compatibility();		/* the same segments */
-	return set_pae_paging();
-}
-
-void guest_set_virtual_8086(u16 selector)
-{
-	static const struct {
-		enum vmcs_field selector, base, limit, rights;
-	} segments[] = {
-#define SEGMENT(s) { GUEST_##s##_SELECTOR, GUEST_##s##_BASE, GUEST_##s##_LIMIT, GUEST_##s##_ACCESS_RIGHTS }
-		SEGMENT(ES), SEGMENT(CS), SEGMENT(SS), SEGMENT(DS), SEGMENT(FS), SEGMENT(GS),
-#undef SEGMENT
-	};
-
-	user_pages_on();
-	set_pae_paging();
-	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
-=======
 static void leave_ia32e(void)
 {
 	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
@@ -103,21 +66,26 @@ void guest_set_32bit(void)
 	vmcs_write(GUEST_CR3, physical_address(directory));
 }
 
-static u64 *identity_pdpt(void)
+/* Leave IA-32e mode for PAE paging with an identity map of 4 GiB. */
+static u64 *set_pae_paging(void)
 {
 	extern u64 boot_pd[2048];		/* four page directories, one behind the other */
 	u64 *pdpt = page_alloc();
 
-	for (u32 i = 0; i < 4; i++)
+	for (u32 i = 0; i < 4; i++) {
 		pdpt[i] = physical_address(boot_pd + 512 * i) | PAGE_PRESENT;
+		if (has(PROC2_ENABLE_EPT))	/* VM entry takes them from here if EPT is on */
+			vmcs_write(GUEST_PDPTE0 + 2 * i, pdpt[i]);
+	}
+	leave_ia32e();
+	vmcs_write(GUEST_CR3, physical_address(pdpt));
 	return pdpt;
 }
 
-void guest_set_pae(void)
+u64 *guest_set_pae(void)
 {
-	leave_ia32e();
-	guest_set_compatibility();
-	vmcs_write(GUEST_CR3, physical_address(identity_pdpt()));
+	guest_set_compatibility();		/* the same segments */
+	return set_pae_paging();
 }
 
 static void set_all_segments(u16 selector, u32 cs_rights, u32 rights)
@@ -130,7 +98,6 @@ static void set_all_segments(u16 selector, u32 cs_rights, u32 rights)
 #undef SEGMENT
 	};
 
->>>>>>> t-hostload
 	for (size_t i = 0; i < ARRAY_SIZE(segments); i++) {
 		vmcs_write(segments[i].selector, selector);
 		vmcs_write(segments[i].base, (u64)selector << 4);
@@ -150,9 +117,8 @@ void guest_set_real(u16 selector)
 
 void guest_set_virtual_8086(u16 selector)
 {
-	leave_ia32e();
 	user_pages_on();
-	vmcs_write(GUEST_CR3, physical_address(identity_pdpt()));
+	set_pae_paging();
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
 	set_all_segments(selector, RIGHTS_DATA16 | RIGHTS_DPL3, RIGHTS_DATA16 | RIGHTS_DPL3);
 }
