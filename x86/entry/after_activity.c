@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Activity states that VM entry establishes ("Activity State", and the sections on windows and the timer). */
 #include "inject.h"
-#include "x86/cpu.h"
 
 enum { VECTOR = 0x61, TIMER_TICKS = 20000 };
 
@@ -126,60 +125,5 @@ TEST("after.nmiwin.hlt_shutdown", "the NMI window ends an entry to HLT and to sh
 		CASE("shutdown");
 		enter_inactive(ACTIVITY_SHUTDOWN);
 		expect_exit(EXIT_NMI_WINDOW, .rip = (u64)guest_start);
-	}
-}
-
-/* What the other processor does while this one waits for a SIPI. */
-static u32 waiting_apic_id;
-
-static void send_to_waiting_cpu(void *vector)
-{
-	delay_us(20000);
-	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_FIXED | VECTOR);
-	delay_us(2000);
-	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_SIPI | *(u8 *)vector);
-}
-
-static void wait_for_sipi(u8 vector)
-{
-	waiting_apic_id = apic_id();
-	on_cpu_start(1, send_to_waiting_cpu, &vector);
-	enter_inactive(ACTIVITY_WAIT_FOR_SIPI);
-	on_cpu_wait(1);
-}
-
-TEST("after.activity.wait_sipi", "an entry to wait-for-SIPI holds interrupts; a SIPI exits with its vector",
-     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
-{
-	static const u8 vectors[] = { 0x5a, 0xa5, 0x00, 0xff };
-
-	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
-		CASE("SIPI vector %#x", vectors[i]);
-		wait_for_sipi(vectors[i]);
-		expect_exit(EXIT_SIPI, .qualification = vectors[i], .rip = (u64)guest_start);
-		expect(apic_requested(VECTOR));
-		take_interrupt(VECTOR);
-	}
-}
-
-TEST("after.preempt.wait_sipi", "the VMX-preemption timer ends HLT and shutdown, and not wait-for-SIPI",
-     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
-{
-	static const u32 stopped[] = { ACTIVITY_HLT, ACTIVITY_SHUTDOWN };
-	static const u32 ticks[] = { 0, TIMER_TICKS };
-
-	for (size_t i = 0; i < 2 * ARRAY_SIZE(ticks); i++) {
-		CASE("activity %u, timer %u", stopped[i / 2], ticks[i % 2]);
-		arm_timer(ticks[i % 2]);
-		enter_inactive(stopped[i / 2]);
-		expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)guest_start);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(ticks); i++) {
-		CASE("wait-for-SIPI, timer %u", ticks[i]);
-		arm_timer(ticks[i]);
-		wait_for_sipi(0x5a);
-		expect_exit(EXIT_SIPI, .qualification = 0x5a);
-		take_interrupt(VECTOR);
 	}
 }

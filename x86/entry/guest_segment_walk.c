@@ -3,6 +3,8 @@
 
 struct segments candidate;
 
+enum { TYPE_CONFORMING = 4 };
+
 /* Those that fail most often first: a walk spends its time here. */
 static const segment_rule rules[] = {
 	rule_s, rule_present, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_ss_dpl_is_rpl,
@@ -102,16 +104,22 @@ static void set_rpl(enum segment_register r, u32 rpl)
 	candidate.segment[r].selector = (candidate.segment[r].selector & ~3) | rpl;
 }
 
-/* The privilege level of the rest of the guest: of CS for the walk of SS, of SS for that of CS. */
+/*
+ * The privilege level of the rest of the guest: the DPL of SS for the walk of CS. For that of SS, CS is conforming
+ * code of DPL 0, which goes with every SS.
+ */
 static void set_privilege(enum segment_register r, u32 level)
 {
 	if (r == SEG_CS || r == SEG_SS) {
 		set_rpl(SEG_CS, level);
 		set_rpl(SEG_SS, level);
-		set_dpl(r == SEG_CS ? SEG_SS : SEG_CS, level);
 	} else {
 		set_rpl(r, level);
 	}
+	if (r == SEG_CS)
+		set_dpl(SEG_SS, level);
+	if (r == SEG_SS)
+		candidate.segment[SEG_CS].rights |= TYPE_CONFORMING;
 }
 
 /* CS and SS have rules that look at the mode, the others only at "unrestricted guest". */

@@ -138,12 +138,12 @@ TEST("inject.movss_blocking_cleared", "an injected exception ends blocking by ST
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, blocking[i]);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INJECT(HARDWARE, VECTOR_UD));
-		entry_stop_guest_at_once();
 		if (!has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)) {
 			inject(INJECT(HARDWARE, VECTOR_UD), 0, 0);
 			expect_arrival(VECTOR_UD, (u64)guest_start);
 			continue;
 		}
+		entry_stop_guest_at_once();
 		/* The timer exits before the first instruction of the handler: nothing else can have ended it. */
 		guest_enter();
 		expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)interrupt_entries + VECTOR_UD * INTERRUPT_ENTRY_SIZE);
