@@ -26,6 +26,7 @@ struct cpu {
 	u32 apic_id;
 	struct recovery *recovery;
 	const char *thrown;
+	void (*const *handlers)(struct exception_frame *);	/* 256 of its own; NULL: interrupt_handle's */
 	void (*volatile work)(void *);	/* on_cpu()'s, until it is done */
 	void *work_argument;
 	struct fault work_fault;
