@@ -171,57 +171,6 @@ TEST("after.nmiwin.immediate", "NMI-window exiting exits before the first instru
 	expect_exit(EXIT_NMI_WINDOW, .rip = BEHIND_FIRST_INSTRUCTION);
 }
 
-/* VTPR's class is 5. */
-static void use_tpr_threshold(u32 threshold)
-{
-	u8 *page = vmcs_use_tpr_shadow(threshold);
-
-	*(u32 *)(page + APIC_TPR) = 0x5f;
-	vmcs_write(APIC_ACCESS_ADDRESS, physical_address(page_alloc()));
-	vmcs_set_controls(PROC2_VIRTUALIZE_APIC_ACCESSES);
-}
-
-TEST("after.tprthr.immediate", "a TPR threshold above VTPR exits right after entry, whatever is blocked",
-     NEEDS(PROC_USE_TPR_SHADOW, PROC2_VIRTUALIZE_APIC_ACCESSES))
-{
-	static const u32 blocking[] = { 0, INTERRUPTIBILITY_STI, INTERRUPTIBILITY_MOV_SS, INTERRUPTIBILITY_NMI };
-
-	for (u32 threshold = 0; threshold < 16; threshold++) {
-		CASE("threshold %u, VTPR 5FH", threshold);
-		use_tpr_threshold(threshold);
-		guest_run(guest_does_nothing);
-		if (threshold > 5)
-			expect_exit(EXIT_TPR_BELOW_THRESHOLD, .rip = (u64)guest_start, .qualification = 0);
-		else
-			expect_guest_done();
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(blocking); i++) {
-		CASE("interruptibility %#x", blocking[i]);
-		use_tpr_threshold(6);
-		enter_blocked(blocking[i]);
-		expect_exit(EXIT_TPR_BELOW_THRESHOLD, .rip = (u64)guest_start);
-		expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), blocking[i]);
-	}
-	nmi_unblock();
-}
-
-TEST("after.tprthr.priority", "the TPR-threshold exit comes before pending debug exceptions and windows",
-     NEEDS(PROC_USE_TPR_SHADOW, PROC2_VIRTUALIZE_APIC_ACCESSES))
-{
-	enum { PENDING_BS = BIT(14) };
-
-	use_tpr_threshold(6);
-	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
-	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_DB));
-	vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, PENDING_BS);
-	if (has(PIN_VIRTUAL_NMIS) && has(PROC_NMI_WINDOW_EXITING))
-		vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
-	if (has(PROC_MONITOR_TRAP_FLAG))
-		vmcs_set_controls(PROC_MONITOR_TRAP_FLAG);
-	enter_blocked(0);
-	expect_exit(EXIT_TPR_BELOW_THRESHOLD, .rip = (u64)guest_start);
-}
-
 TEST("after.mtf.pending", "with \"monitor trap flag\" the guest exits behind its first instruction",
      NEEDS(PROC_MONITOR_TRAP_FLAG))
 {
