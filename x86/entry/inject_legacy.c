@@ -39,7 +39,7 @@ static void prepare_task_gate(u8 vector)
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 
-TEST("inject.task_gate", "injection through a task gate exits with reason 9, source 3, and the event in IDT-vectoring information")
+TEST("inject.task_gate", "injection through a task gate exits with reason 9, source 3, and the event")
 {
 	static const u32 events[] = {
 		INJECT(EXTERNAL, 0x21), INJECT(NMI, VECTOR_NMI), INJECT(HARDWARE, VECTOR_UD),
