@@ -77,7 +77,7 @@ TEST("after.activity.shutdown", "an entry to shutdown holds external interrupts"
 }
 
 /* Blocking by NMI in the guest is what its interruptibility says, whatever it was in the host. */
-TEST("after.nmi_unblocked", "an entry without blocking by NMI lets in an NMI that the host had blocked, in each activity state",
+TEST("after.nmi_unblocked", "an entry without blocking by NMI lets in an NMI that the host had blocked",
      NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
 {
 	interrupt_handle(VECTOR_NMI, interrupt_counter);	/* should it pend still */

@@ -85,7 +85,7 @@ TEST("after.pdbg.intercept", "a pending #DB exits by the exception bitmap, with 
 	}
 }
 
-TEST("after.pdbg.discarded_by_vectoring", "an entry that injects an interrupt or an exception drops pending debug exceptions")
+TEST("after.pdbg.discarded_by_vectoring", "an injected interrupt or exception drops pending debug exceptions")
 {
 	static const u32 events[] = {
 		INJECT(EXTERNAL, 0x61), INJECT(NMI, VECTOR_NMI), INJECT(HARDWARE, VECTOR_UD),

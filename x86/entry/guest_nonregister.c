@@ -13,9 +13,20 @@ static struct {
 	u32 ss_dpl;
 } now;
 
-static bool injects(u32 type) { return now.injection & INTERRUPTION_VALID && (now.injection & INTERRUPTION_TYPE_MASK) == type; }
-static bool injects_vector(u32 type, u32 vector) { return injects(type) && (now.injection & 0xff) == vector; }
-static bool blocking(u32 bits) { return now.interruptibility & bits; }
+static bool injects(u32 type)
+{
+	return now.injection & INTERRUPTION_VALID && (now.injection & INTERRUPTION_TYPE_MASK) == type;
+}
+
+static bool injects_vector(u32 type, u32 vector)
+{
+	return injects(type) && (now.injection & 0xff) == vector;
+}
+
+static bool blocking(u32 bits)
+{
+	return now.interruptibility & bits;
+}
 
 static bool activity_supported(void)
 {

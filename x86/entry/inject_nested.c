@@ -37,7 +37,7 @@ static const struct {
 	{ INJECT(SOFTWARE_EXCEPTION, VECTOR_BP), 0 },
 };
 
-TEST("inject.nested_exception", "a fault in delivery exits by the exception bitmap, with the event in IDT-vectoring information")
+TEST("inject.nested_exception", "a fault in delivery exits by the exception bitmap, with the event")
 {
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
 		const u32 vector = events[i].information & 0xff, code = vector * 8 | ERROR_IDT | events[i].ext;
@@ -88,7 +88,7 @@ TEST("inject.idtv_reinject", "what IDT-vectoring information holds can be inject
 	}
 }
 
-TEST("inject.double_fault", "a contributory fault in the delivery of a contributory exception is #DF, of an interrupt itself")
+TEST("inject.double_fault", "a fault in the delivery of a contributory exception is #DF, of an interrupt itself")
 {
 	static const struct {
 		u8 vector;
@@ -126,7 +126,7 @@ TEST("inject.triple_fault", "a fault in the delivery of an injected #DF is a tri
 	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID, 0);
 }
 
-TEST("inject.ept_violation", "an EPT violation in the delivery of an injected event has it in IDT-vectoring information",
+TEST("inject.ept_violation", "an EPT violation in the delivery of an injected event exits with the event",
      NEEDS(PROC2_ENABLE_EPT))
 {
 	const u64 stack_page = ((u64)guest_stack + GUEST_STACK_SIZE - 1) & ~0xfffull;

@@ -178,7 +178,7 @@ static void guest_lets_interrupts_in(void)
 	interrupts_off();
 }
 
-TEST("inject.copy_exit_info", "an acknowledged interrupt is passed on by copying its exit information, bits 30:12 masked",
+TEST("inject.copy_exit_info", "an acknowledged interrupt is passed on by its exit information, bits 30:12 masked",
      NEEDS(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT))
 {
 	enum { VECTOR = 0x61 };
