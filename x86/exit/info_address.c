@@ -126,7 +126,8 @@ TEST("info.gla.pdptes", "An EPT violation by the load of PDPTEs has bit 7 = 0: t
 	}
 }
 
-TEST("info.gpa.ept", "EPT violations and misconfigurations give the guest-physical address, with the offset in the page",
+TEST("info.gpa.ept",
+     "EPT violations and misconfigurations give the guest-physical address, with the offset in the page",
      NEEDS(PROC2_ENABLE_EPT))
 {
 	const u32 width = physical_address_width();
@@ -136,20 +137,19 @@ TEST("info.gpa.ept", "EPT violations and misconfigurations give the guest-physic
 	for (u32 bit = 32; bit < (width < 48 ? width : 48); bit++)
 		for (u32 misconfigured = 0; misconfigured < 2; misconfigured++)
 			for (u32 low = 12; low < 32; low++) {
-				const u64 page = BIT(bit) | BIT(low);
+				const u64 page = BIT(bit) | BIT(low), offset = offset_of(low % OFFSETS);
 				const enum access access = low % ACCESSES;
 
 				page_map(PAGE_WINDOW, page, PAGE_PRESENT | PAGE_WRITE | PAGE_ACCESSED | PAGE_DIRTY);
 				ept_map(page, 0, misconfigured ? EPT_WRITE | EPT_WB : 0);
 				ept_flush();
 				CASE("page %#lx, misconfigured %u, access %u", page, misconfigured, access);
-				run(access, PAGE_WINDOW + offset_of(low % OFFSETS));
+				run(access, PAGE_WINDOW + offset);
 				if (misconfigured)
-					expect_exit(EXIT_EPT_MISCONFIGURATION, .physical = page + offset_of(low % OFFSETS),
+					expect_exit(EXIT_EPT_MISCONFIGURATION, .physical = page + offset,
 						    .qualification = 0);
 				else
-					expect_violation(PAGE_WINDOW + offset_of(low % OFFSETS), page + offset_of(low % OFFSETS),
-							 access);
+					expect_violation(PAGE_WINDOW + offset, page + offset, access);
 				ept_map(page, 0, 0);
 			}
 	for (u32 misconfigured = 0; misconfigured < 2; misconfigured++) {
@@ -203,7 +203,7 @@ TEST("info.gla.lmsw_string", "LMSW from memory, INS and OUTS give the linear add
 		{ "LMSW (RBX)", { 0x0f, 0x01, 0x33 }, 3, EXIT_CR_ACCESS, 0, (u64)words, ~0ull },
 		{ "LMSW 30H(RBX)", { 0x0f, 0x01, 0x73, 0x30 }, 4, EXIT_CR_ACCESS, 0, (u64)words + 0x30, ~0ull },
 		{ "LMSW 9(EBX)", { 0x67, 0x0f, 0x01, 0x73, 9 }, 5, EXIT_CR_ACCESS, 0, (u64)words + 9, ~0ull },
-		{ "LMSW 8(RBX, RCX, 2)", { 0x0f, 0x01, 0x74, 0x4b, 8 }, 5, EXIT_CR_ACCESS, 0, (u64)words + 8 + 2 * 5, ~0ull },
+		{ "LMSW 8(RBX, RCX, 2)", { 0x0f, 0x01, 0x74, 0x4b, 8 }, 5, EXIT_CR_ACCESS, 0, (u64)words + 18, ~0ull },
 		{ "LMSW from FS", { 0x64, 0x0f, 0x01, 0x33 }, 4, EXIT_CR_ACCESS, 0x20, (u64)words, ~0ull },
 	};
 	static u8 code[12];

@@ -58,7 +58,8 @@ static void check_second_events(const struct event *event)
 {
 	const u32 type = event->type & INTERRUPTION_TYPE_MASK;
 	const bool contributory = type == INTERRUPTION_TYPE_HARDWARE &&
-				  (event->vector == VECTOR_DE || (event->vector >= VECTOR_TS && event->vector <= VECTOR_PF));
+				  (event->vector == VECTOR_DE ||
+				   (event->vector >= VECTOR_TS && event->vector <= VECTOR_PF));
 
 	if (event->vector == VECTOR_DF || event->vector == VECTOR_NP || type == INTERRUPTION_TYPE_PRIVILEGED)
 		return;

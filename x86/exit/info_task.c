@@ -63,7 +63,8 @@ static void run_code(const u8 *bytes, u32 length, u32 prefixes)
 	guest_run_at(code);
 }
 
-TEST("info.ilen.task", "A task switch by CALL, JMP or IRET, or by a software interrupt, gives the instruction's length")
+TEST("info.ilen.task",
+     "A task switch by CALL, JMP or IRET, or by a software interrupt, gives the instruction's length")
 {
 	/* Far pointers in memory behind EAX: to the TSS, and to the gate. */
 	static const u8 pointers[] = { 0, 0, 0, 0, OTHER_TSS, 0, 0, 0, 0, 0, 0, 0, TASK_GATE, 0 };
@@ -127,7 +128,8 @@ static void expect_task_event(const struct task_event *event)
 		expect_eq(vmcs_read(EXIT_INSTRUCTION_LENGTH), event->length);
 }
 
-TEST("info.idtv.task", "A task gate in the IDT exits with the event in IDT-vectoring information; CALL and JMP with none")
+TEST("info.idtv.task",
+     "A task gate in the IDT exits with the event in IDT-vectoring information; CALL and JMP with none")
 {
 	static const struct task_event events[] = {
 		{ "#UD", { 0x0f, 0x0b }, 2, INTERRUPTION_TYPE_HARDWARE, VECTOR_UD, 0 },
@@ -147,7 +149,9 @@ TEST("info.idtv.task", "A task gate in the IDT exits with the event in IDT-vecto
 		{ "INT1", { 0 }, 4, INTERRUPTION_TYPE_PRIVILEGED, VECTOR_DB, 0 },
 		{ "INT3", { 0 }, 15, INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, VECTOR_BP, 0 },
 	};
-	static const struct task_event interrupt = { "external interrupt", { 0x90 }, 1, INTERRUPTION_TYPE_EXTERNAL, 0x61, 0 };
+	static const struct task_event interrupt = {
+		"external interrupt", { 0x90 }, 1, INTERRUPTION_TYPE_EXTERNAL, 0x61, 0
+	};
 
 	task_begin();
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
@@ -161,7 +165,8 @@ TEST("info.idtv.task", "A task gate in the IDT exits with the event in IDT-vecto
 		CASE("injected %s", injected[i].text);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INTERRUPTION_VALID | injected[i].type | injected[i].vector);
+		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION,
+			   INTERRUPTION_VALID | injected[i].type | injected[i].vector);
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, injected[i].error_code);
 		vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, injected[i].length);
 		run_code((const u8[]){ 0x90 }, 1, 0);
