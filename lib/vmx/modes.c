@@ -23,7 +23,8 @@ static void set_cs_ss(u16 cs, u32 cs_rights, u16 ss, u32 ss_rights)
 void guest_set_cpl(u32 cpl)
 {
 	if (cpl)
-		set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA, RIGHTS_DATA | RIGHTS_DPL3);
+		set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA,
+			  RIGHTS_DATA | RIGHTS_DPL3);
 	else
 		set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
 	/* An exception from CPL 3 makes SS null, and its limit undefined. */

@@ -37,8 +37,8 @@ EVENT_CODE(nmi, "test %rbx, %rbx; jz 1f; mov %edx, 0x310(%rbx); mov %eax, 0x300(
 #define PRIVILEGED INTERRUPTION_TYPE_PRIVILEGED
 
 #define RAISED(name_, type_, vector_, code_, length_, label, ...) \
-	{ .name = name_, .type = type_, .vector = vector_, .error_code = code_, .length = length_, .rip = event_##label, \
-	  ##__VA_ARGS__ }
+	{ .name = name_, .type = type_, .vector = vector_, .error_code = code_, .length = length_,	\
+	  .rip = event_##label, ##__VA_ARGS__ }
 #define INJECTED(name_, type_, vector_, code_, length_) \
 	{ .name = "injected " name_, .type = type_, .vector = vector_, .error_code = code_, .length = length_, \
 	  .rip = event_nothing, .injected = true }
@@ -279,7 +279,8 @@ static bool check_violation(const char *file, u32 line, const struct event *even
 	}
 	return check_bits(file, line, "guest-physical address", vmcs_read(GUEST_PHYSICAL_ADDRESS), mask, address) &&
 	       check_bits(file, line, "guest-linear address", vmcs_read(GUEST_LINEAR_ADDRESS), mask, address) &&
-	       check_bits(file, line, "exit qualification", vmcs_read(EXIT_QUALIFICATION), EPT_VIOLATION_DEFINED & ~BIT(12),
+	       check_bits(file, line, "exit qualification", vmcs_read(EXIT_QUALIFICATION),
+			  EPT_VIOLATION_DEFINED & ~BIT(12),
 			  (write ? EPT_VIOLATION_WRITE : EPT_VIOLATION_READ) | left << EPT_VIOLATION_PERMISSIONS_SHIFT |
 			  EPT_VIOLATION_LINEAR_VALID | EPT_VIOLATION_FINAL);
 }
@@ -303,7 +304,8 @@ static bool check_exception(const char *file, u32 line, const struct event *even
 	       check_bits(file, line, "interruption error code", vmcs_read(EXIT_INTERRUPTION_ERROR_CODE),
 			  privileged && !page_fault ? ~1ull : ~0ull, error_code) &&
 	       check_bits(file, line, "exit qualification", vmcs_read(EXIT_QUALIFICATION), ~0xfffull,
-			  page_fault ? (strike == STRIKE_STACK_PAGE_FAULT ? EVENT_NOWHERE : EVENT_NOWHERE + PAGE_SIZE) : 0);
+			  !page_fault ? 0 : strike == STRIKE_STACK_PAGE_FAULT ? EVENT_NOWHERE :
+			  EVENT_NOWHERE + PAGE_SIZE);
 }
 
 bool check_strike(const char *file, u32 line, const struct event *event, enum strike_kind strike)
@@ -329,7 +331,6 @@ bool check_strike(const char *file, u32 line, const struct event *event, enum st
 
 bool check_idt_vectoring(const char *file, u32 line, u64 information)
 {
-	const u64 mask = information ? ~BIT(12) : INTERRUPTION_VALID;
-
-	return check_bits(file, line, "IDT-vectoring information", vmcs_read(IDT_VECTORING_INFORMATION), mask, information);
+	return check_bits(file, line, "IDT-vectoring information", vmcs_read(IDT_VECTORING_INFORMATION),
+			  information ? ~BIT(12) : INTERRUPTION_VALID, information);
 }

@@ -43,7 +43,8 @@ static void check_all_events(u64 mask)
 		CASE("%s, CPL %u, type %#x", vector_name(raiser->vector), raiser->cpl, raiser->type);
 		raise(raiser, BIT(raiser->vector));
 		expect_exit(EXIT_EXCEPTION_OR_NMI);
-		expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), mask, INTERRUPTION_VALID | raiser->type | raiser->vector);
+		expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), mask,
+			    INTERRUPTION_VALID | raiser->type | raiser->vector);
 	}
 	raisers_end();
 	guest_set_cpl(0);
@@ -72,7 +73,8 @@ static void check_all_events(u64 mask)
 	}
 }
 
-TEST("info.intr.type", "Interruption information has the event's type and vector: interrupt, NMI and three of exceptions")
+TEST("info.intr.type",
+     "Interruption information has the event's type and vector: interrupt, NMI and three of exceptions")
 {
 	check_all_events(INTERRUPTION_VALID | TYPE_AND_VECTOR);
 }

@@ -195,10 +195,10 @@ static void begin(enum operand_detail detail)
 TEST("info.iinfo.vmread_vmwrite", "Instruction information of VMREAD and VMWRITE: both registers and the address")
 {
 	begin(INFORMATION);
-	FOR_EACH_OF(instruction, vmread_vmwrite) {
-		try_all_64(instruction);
+	try_all_64(&vmread_vmwrite[0]);
+	try_64(&vmread_vmwrite[1], 2);
+	FOR_EACH_OF(instruction, vmread_vmwrite)
 		try_registers(instruction, 64);
-	}
 	guest_set_pae();
 	FOR_EACH_OF(instruction, vmread_vmwrite) {
 		try_32(instruction, 32);
@@ -211,7 +211,7 @@ TEST("info.iinfo.vmptr", "Instruction information of VMCLEAR, VMPTRLD, VMPTRST, 
 {
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, vmptr)
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 	guest_set_pae();
 	FOR_EACH_OF(instruction, vmptr)
 		try_32(instruction, 32);
@@ -223,7 +223,7 @@ TEST("info.iinfo.inv", "Instruction information of INVEPT, INVVPID and INVPCID: 
 {
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, inv)
-		try_64(instruction, 3);
+		try_64(instruction, 2);
 	guest_set_pae();
 	FOR_EACH_OF(instruction, inv)
 		try_32(instruction, 32);
@@ -235,11 +235,27 @@ TEST("info.iinfo.desc", "Instruction information of SGDT, SIDT, LGDT and LIDT: w
 {
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, gdtr_idtr)
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 	guest_set_pae();
 	FOR_EACH_OF(instruction, gdtr_idtr)
 		try_32(instruction, 32);
 	exit_on_every_instruction_ends();
+}
+
+/* With and without an operand-size prefix, by each address size and two segments. */
+static void try_operand_sizes(u8 mode)
+{
+	FOR_EACH_OF(instruction, gdtr_idtr) {
+		for (u32 n = 0; n < 8; n++) {
+			struct operand operand = operand_of_turn(n, mode);
+
+			operand.base = 3;
+			operand.operand_size_prefix = n & 1;
+			operand.address_size = n & 2 ? 16 : 32;
+			operand.segment = n & 4 ? DEFAULT_SEGMENT : ES;
+			try(instruction, &operand);
+		}
+	}
 }
 
 TEST("info.iinfo.desc.operand_size",
@@ -248,14 +264,11 @@ TEST("info.iinfo.desc.operand_size",
 {
 	begin(INFORMATION_OPERAND_SIZE);
 	guest_set_compatibility();
-	FOR_EACH_OF(instruction, gdtr_idtr)
-		try_32(instruction, 32);
+	try_operand_sizes(32);
 	guest_set_pae();
-	FOR_EACH_OF(instruction, gdtr_idtr)
-		try_32(instruction, 32);
+	try_operand_sizes(32);
 	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0x809b);		/* CS.D = 0: 16-bit code */
-	FOR_EACH_OF(instruction, gdtr_idtr)
-		try_32(instruction, 16);
+	try_operand_sizes(16);
 	exit_on_every_instruction_ends();
 }
 
@@ -264,7 +277,7 @@ TEST("info.iinfo.ldt", "Instruction information of SLDT, STR, LLDT and LTR: whic
 {
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, ldtr_tr) {
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 		try_registers(instruction, 64);
 	}
 	guest_set_pae();
@@ -280,17 +293,17 @@ TEST("info.qual.displacement",
 {
 	begin(DISPLACEMENT);
 	FOR_EACH_OF(instruction, vmread_vmwrite) {
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 		try_registers(instruction, 64);
 	}
 	FOR_EACH_OF(instruction, vmptr)
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 	FOR_EACH_OF(instruction, inv)
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 	FOR_EACH_OF(instruction, gdtr_idtr)
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 	FOR_EACH_OF(instruction, ldtr_tr) {
-		try_64(instruction, 2);
+		try_64(instruction, 1);
 		try_registers(instruction, 64);
 	}
 	guest_set_pae();
@@ -314,8 +327,9 @@ static void try_random(const struct operand_instruction *instruction, u8 mode, u
 	for (u32 reg = 0; reg < (mode == 64 ? 16 : 8); reg++)
 		for (u32 size = 0; size < (mode == 64 ? 4 : 2); size++) {
 			const struct operand operand = {
-				.mode = mode, .address_size = mode, .in_register = true, .base = reg, .index = NO_REGISTER,
-				.segment = DEFAULT_SEGMENT, .operand_size_prefix = size & 1, .rex_w = size >> 1,
+				.mode = mode, .address_size = mode, .in_register = true, .base = reg,
+				.index = NO_REGISTER, .segment = DEFAULT_SEGMENT, .operand_size_prefix = size & 1,
+				.rex_w = size >> 1,
 			};
 			const u32 bits = size >> 1 ? 2 : size ? 0 : 1;		/* 64, 16, 32; REX.W beats 66H */
 

@@ -53,7 +53,7 @@ TEST("info.ilen.prefix", "The instruction length includes redundant prefixes, up
 			for (u32 count = 1; count <= room; count++) {
 				CASE("%s behind %u bytes %#x", instruction->text, count, redundant[p]);
 				check_prefixes(instruction, prefixes, count);
-				if (!may_have_rex(instruction))
+				if (!may_have_rex(instruction) || (count > 1 && count < room))
 					continue;
 				CASE("%s behind REX behind %u bytes %#x", instruction->text, count - 1, redundant[p]);
 				prefixes[count - 1] = 0x40;

@@ -30,7 +30,7 @@ struct operand {
 	u8 mode;			/* of the code: 64, 32 or 16 bits */
 	u8 address_size;		/* 64, 32 or 16: by prefix 67H where it is not the mode's */
 	bool in_register;		/* the operand is the register base */
-	u8 base, index, scale;		/* registers by their encoding, scale 0-3; in 16-bit addresses as ModRM has them */
+	u8 base, index, scale;		/* registers by their encoding; scale 0-3 */
 	u8 displacement_size;		/* bytes: 0, 1, or 4 (2 in 16-bit addresses); made larger where it must be */
 	bool sib;			/* a SIB byte even where none is needed */
 	int32_t displacement;

@@ -118,7 +118,8 @@ static void check_way_no_enclave(UNUSED const struct way *way)
 	check_no_enclave();
 }
 
-TEST("info.reason.bit27_enclave", "Bit 27 of the exit reason is 0 for an exit outside of an enclave", NEEDS(FEATURE_SGX))
+TEST("info.reason.bit27_enclave", "Bit 27 of the exit reason is 0 for an exit outside of an enclave",
+     NEEDS(FEATURE_SGX))
 {
 	run_all(NULL, check_instruction_no_enclave, check_way_no_enclave);
 }
@@ -227,7 +228,8 @@ static void check_way_fresh(const struct way *way)
 	expect_event("IDT-vectoring information", vmcs_read(IDT_VECTORING_INFORMATION), way->idt_vectoring);
 }
 
-TEST("info.fields_all_fresh", "Each exit writes reason, qualification, interruption and IDT-vectoring information afresh",
+TEST("info.fields_all_fresh",
+     "Each exit writes reason, qualification, interruption and IDT-vectoring information afresh",
      NEEDS(CAP_MISC_VMWRITE_ANY_FIELD))
 {
 	run_all(poison_fields, check_instruction_fresh, check_way_fresh);
