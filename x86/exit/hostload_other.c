@@ -53,7 +53,7 @@ static const u64 guest_flags[] = {
 	RFLAGS_IOPL | RFLAGS_NT | RFLAGS_RF | RFLAGS_AC | BIT(19) | BIT(20) | BIT(21),
 };
 
-GUEST_ASM(hostload_cpuid, "cpuid; ret");
+GUEST_ASM(hostload_cpuid, "cpuid; vmcall");
 
 TEST("hostload.rflags", "RFLAGS is 2 after the exit, whatever the guest's are")
 {
@@ -80,8 +80,8 @@ TEST("hostload.rflags", "RFLAGS is 2 after the exit, whatever the guest's are")
 extern const u8 hostload_vmlaunch[];
 asm(".pushsection .text\nhostload_vmlaunch: vmlaunch; jmp vmx_exit_point\n.popsection");
 
-GUEST_ASM(hostload_cpuid_after_mov_ss, "mov %ss, %ecx; mov %ecx, %ss; cpuid; ret");
-GUEST_ASM(hostload_cpuid_after_sti, "sti; cpuid; ret");
+GUEST_ASM(hostload_cpuid_after_mov_ss, "mov %ss, %ecx; mov %ecx, %ss; cpuid; vmcall");
+GUEST_ASM(hostload_cpuid_after_sti, "sti; cpuid; vmcall");
 
 static volatile u32 debug_exceptions;
 
