@@ -6,6 +6,8 @@
 
 #include "libc/string.h"
 
+GUEST_ASM(delivery_handler, "vmcall");
+
 struct delivery_pages delivery;
 static u64 apic_page;
 
@@ -130,14 +132,14 @@ void delivery_begin(void)
 		.tss = physical_address(page_alloc()), .stack = physical_address(page_alloc()),
 		.interrupt_stack = physical_address(page_alloc()),
 	};
-	memcpy((void *)delivery.idt, idt, sizeof(idt));
 	memcpy((void *)delivery.gdt, gdt, (const u8 *)gdt_limit - (const u8 *)gdt);
 	memcpy((void *)delivery.tss, &this_cpu()->tss, sizeof(struct tss));
 	((u64 *)delivery.gdt)[SELECTOR_SPARE / 8] = 0x00cf13000000ffff;		/* a data segment, not present */
 	tss = (struct tss *)delivery.tss;
 	tss->ist[6] = delivery.interrupt_stack + PAGE_SIZE;
+	/* Where an event arrives that nothing struck: an exit, too. */
 	for (u32 vector = 0; vector < 256; vector++)
-		((struct gate *)delivery.idt)[vector].ist = 0;
+		((struct gate *)delivery.idt)[vector] = gate_to(delivery_handler, 0, 0);
 	vmcs_write(GUEST_GDTR_BASE, delivery.gdt);
 	vmcs_write(GUEST_TR_BASE, delivery.tss);
 	/* Interrupts and NMIs go to the guest. */
@@ -248,8 +250,22 @@ void delivery_prepare(const struct event *event, enum strike_kind strike)
 	vmcs_write(GUEST_RSP, stack_pointer(strike));
 }
 
-void delivery_clean(void)
+/* End the interrupt that the guest was to take; one that it did not take must not wait for the next test. */
+static void end_interrupt(u8 vector)
 {
+	if (apic_in_service(vector))
+		apic_eoi();
+	if (!apic_requested(vector))
+		return;
+	interrupt_handle(vector, interrupt_counter);
+	asm volatile("sti; nop; cli" : : : "memory");
+	interrupt_handle(vector, NULL);
+}
+
+void delivery_clean(const struct event *event)
+{
+	if (event->sent && event->vector >= 32)
+		end_interrupt(event->vector);
 	if (has(PROC2_ENABLE_EPT))
 		for (const u64 *page = (u64 *)&delivery; page < (u64 *)(&delivery + 1); page++)
 			*ept_entry(*page, 1) |= EPT_RWX;
@@ -260,9 +276,7 @@ void deliver(const struct event *event, enum strike_kind strike)
 {
 	delivery_prepare(event, strike);
 	guest_enter();
-	if (event->sent && event->vector >= 32 && apic_in_service(event->vector))
-		apic_eoi();
-	delivery_clean();
+	delivery_clean(event);
 }
 
 static bool check_violation(const char *file, u32 line, const struct event *event, enum strike_kind strike)

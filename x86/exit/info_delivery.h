@@ -46,7 +46,7 @@ extern const char *const strike_names[STRIKES];
 /* Does the processor have what it takes, and does the event not run into it itself? */
 bool strike_applies(enum strike_kind strike, const struct event *event);
 
-/* Once per test: the pages, with copies of the host's tables. All gates lead to the host's handlers. */
+/* Once per test: the pages, with copies of the host's GDT and TSS. All gates lead to one VMCALL. */
 void delivery_begin(void);
 
 /* Let the event strike. What was changed for it is put back. */
@@ -62,4 +62,5 @@ bool check_idt_vectoring(const char *file, u32 line, u64 information);
 
 /* The pieces of deliver(), for tests with events of their own. */
 void delivery_prepare(const struct event *event, enum strike_kind strike);
-void delivery_clean(void);
+void delivery_clean(const struct event *event);
+void delivery_handler(void);

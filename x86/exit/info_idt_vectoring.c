@@ -47,7 +47,7 @@ static void check_second_event(const struct event *event, u8 second, u32 error_c
 	gate_of(event->vector)->type &= ~0x80;
 	gate_of(second)->ist = 7;
 	guest_enter();
-	delivery_clean();
+	delivery_clean(event);
 	*gate_of(second) = saved;
 	expect_exit(EXIT_EPT_VIOLATION);
 	expect_idt_vectoring(INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | INTERRUPTION_ERROR_CODE | second);
@@ -69,8 +69,6 @@ static void check_second_events(const struct event *event)
 		check_second_event(event, VECTOR_NP, event->vector << 3 | 2 |
 				   (type != INTERRUPTION_TYPE_SOFTWARE_INTERRUPT &&
 				    type != INTERRUPTION_TYPE_SOFTWARE_EXCEPTION));
-	if (event->sent && event->vector >= 32)
-		apic_eoi();
 }
 
 TEST("info.idtv.errcode", "Bit 11 and the IDT-vectoring error code are those of the exception on its way")
@@ -110,7 +108,7 @@ static void check_software(const struct event *event, u32 length, enum strike_ki
 	delivery_prepare(event, strike);
 	vmcs_write(GUEST_RIP, (u64)software_code);
 	guest_enter();
-	delivery_clean();
+	delivery_clean(event);
 	expect_strike(event, strike);
 	expect_idt_vectoring(information_of(event));
 	expect_eq(vmcs_read(EXIT_INSTRUCTION_LENGTH), length);
@@ -187,7 +185,7 @@ TEST("info.idtv.swint", "INT n, INT1, INT3 and INTO on their way have their type
 		software_code[0] = 0x2e;
 		software_code[1] = 0xce;
 		guest_enter();
-		delivery_clean();
+		delivery_clean(&software_events[2]);
 		expect_strike(&software_events[2], strikes[i]);
 		expect_idt_vectoring(information_of(&software_events[2]));
 		expect_eq(vmcs_read(EXIT_INSTRUCTION_LENGTH), 2);
@@ -216,8 +214,6 @@ TEST("info.idtv.extint_ept", "An EPT violation of an interrupt's gate or stack s
 
 /* Not during the delivery of an event: every exit here has bit 31 of the IDT-vectoring information 0. */
 
-GUEST_ASM(handler, "vmcall");
-
 /* The event itself exits, by the exception bitmap or its control. */
 static void check_direct_exit(const struct event *event)
 {
@@ -230,13 +226,8 @@ static void check_direct_exit(const struct event *event)
 	else if (event->sent)
 		vmcs_set_controls(PIN_NMI_EXITING);
 	guest_enter();
-	if (interrupt) {
-		vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-		apic_eoi();
-	} else if (event->sent) {
-		vmcs_clear_controls(PIN_NMI_EXITING);
-	}
-	delivery_clean();
+	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING, PIN_NMI_EXITING);
+	delivery_clean(event);
 	expect_exit(interrupt ? EXIT_EXTERNAL_INTERRUPT : EXIT_EXCEPTION_OR_NMI);
 	expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), ~(u64)INTERRUPTION_NMI_UNBLOCKING, information_of(event));
 	expect_idt_vectoring(0);
@@ -252,7 +243,7 @@ static u64 handler_page;			/* not executable by EPT */
 
 static u64 handler_address(enum handler_exit way)
 {
-	return way == BY_INSTRUCTION ? (u64)handler : way == BY_PAGE_FAULT ? EVENT_NOWHERE + PAGE_SIZE : handler_page;
+	return way == BY_INSTRUCTION ? (u64)delivery_handler : way == BY_PAGE_FAULT ? EVENT_NOWHERE + PAGE_SIZE : handler_page;
 }
 
 static void run_into_handler(const struct event *event, enum handler_exit way)
@@ -272,9 +263,7 @@ static void run_into_handler(const struct event *event, enum handler_exit way)
 	if (way == BY_EPT_VIOLATION)
 		vmcs_set_controls(PROC2_ENABLE_EPT);
 	guest_enter();
-	if (event->sent && event->vector >= 32)
-		apic_eoi();
-	delivery_clean();
+	delivery_clean(event);
 	*gate_of(event->vector) = saved;
 	vmcs_write(PAGE_FAULT_ERROR_CODE_MASK, 0);
 	expect_exit(reasons[way]);
@@ -302,7 +291,7 @@ static void check_double_fault(const struct event *event)
 	vmcs_write(GUEST_IDTR_LIMIT, 0);
 	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_DF));
 	guest_enter();
-	delivery_clean();
+	delivery_clean(event);
 	/* #DF on #DF is a triple fault; nothing else is. */
 	if (event->vector == VECTOR_DF) {
 		expect_exit(EXIT_TRIPLE_FAULT, .qualification = 0);
@@ -312,19 +301,15 @@ static void check_double_fault(const struct event *event)
 			    INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | INTERRUPTION_ERROR_CODE | VECTOR_DF);
 	}
 	expect_idt_vectoring(0);
-	if (event->sent && event->vector >= 32)
-		apic_eoi();
 
 	CASE("%s, triple fault", event->name);
 	delivery_prepare(event, STRIKE_IDT_LIMIT);
 	vmcs_write(GUEST_IDTR_LIMIT, 0);
 	vmcs_write(EXCEPTION_BITMAP, 0);
 	guest_enter();
-	delivery_clean();
+	delivery_clean(event);
 	expect_exit(EXIT_TRIPLE_FAULT, .qualification = 0);
 	expect_idt_vectoring(0);
-	if (event->sent && event->vector >= 32)
-		apic_eoi();
 }
 
 TEST("info.idtv.invalid",
