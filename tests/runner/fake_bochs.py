@@ -35,7 +35,8 @@ class Image:
         self.serial = open(self.option("com1", "dev"), "wb", buffering=0)
         tests = list(TESTS)
         if "run" in words:
-            tests = [t for t in tests if t in words["run"].split(",")]
+            patterns = words["run"].split(",")
+            tests = [t for t in tests if any(p == t or p.endswith(".*") and t.startswith(p[:-1]) for p in patterns)]
         if "after" in words and self.fault != "deaf":
             tests = tests[tests.index(words["after"]) + 1:]
         self.tests = tests
