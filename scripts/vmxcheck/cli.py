@@ -125,8 +125,7 @@ def _boot(options: argparse.Namespace, words: List[str], settings: Settings, tim
     chooser = Chooser(settings, backends, options.cpu)
     baseline = Baseline(options.baseline) if options.baseline else None
     results = results_module.Results("", words, baseline=options.baseline or "", shard=options.shard or "", cut=cut)
-    results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed,
-                             options.shard))
+    results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed))
     if options.order == "random":
         results.order, results.seed = "random", _new_seed() if options.seed is None else options.seed
     out = sys.stderr if options.tap else sys.stdout

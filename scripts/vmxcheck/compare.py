@@ -33,7 +33,7 @@ class Change:
 
     @property
     def bad(self) -> bool:
-        return self.kind == BROKE or self.kind == APPEARED and self.after in RED
+        return self.kind == BROKE or self.kind == APPEARED and self.after in RED or self.kind == GONE and self.before in _GREEN
 
 
 class Verdicts:

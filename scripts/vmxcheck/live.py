@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import IO, Dict, List, Tuple
+from typing import IO, Dict, List, Optional, Tuple
 
 from .style import Style
 
@@ -35,17 +35,17 @@ class Live:
         self.failures += failed
         self._left -= self._expected.pop(key, 0.0)
 
-    def estimate(self, elapsed: float) -> float:
-        """Seconds that are still to come: by the last run's durations, or by the pace so far."""
+    def estimate(self, elapsed: float) -> Optional[float]:
+        """Seconds that are still to come: by the last run's durations, or by the pace so far; None: too early."""
         if self._left > 0.05:
             return self._left / max(1, min(self._parallel, self._images - self.images_done))
-        return elapsed * (self._points - self.points_done) / max(1, self.points_done)
+        return elapsed * (self._points - self.points_done) / self.points_done if self.points_done else None
 
     def text(self, running: List[str]) -> str:
         elapsed = time.monotonic() - self._started
-        failed = "%d failed" % self.failures
+        failed, left = "%d failed" % self.failures, self.estimate(elapsed)
         parts = ["%d/%d images" % (self.images_done, self._images), "%d/%d points" % (self.points_done, self._points),
-                 failed, "%s, about %s left" % (_clock(elapsed), _clock(self.estimate(elapsed)))]
+                 failed, _clock(elapsed) + (", about %s left" % _clock(left) if left is not None else "")]
         line = " · ".join(parts) + "  " + " ".join(running)
         columns = max(20, _columns(self._out))
         line = line if len(line) < columns else line[:columns - 2] + "…"

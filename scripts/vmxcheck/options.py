@@ -143,11 +143,12 @@ def merge_parser() -> argparse.ArgumentParser:
 
 def compare_parser() -> argparse.ArgumentParser:
     parser = _parser("compare", "What changed from run A to run B: another hypervisor, version, processor model or backend.\n"
-                     "Exit status 1 if something broke, or appeared red.")
+                     "Exit status 1 if something broke, appeared red, or passed in A and is not in B.")
     add = parser.add_argument
     add("a", metavar="A", help=RESULTS_HELP)
     add("b", metavar="B", help="the same")
-    add("--fail-lost", action="store_true", help="fail too if something that passed in A is skipped or absent in B")
+    add("--allow-gone", action="store_true", help="what is not in B is no failure")
+    add("--fail-lost", action="store_true", help="fail too if something that passed in A is skipped in B")
     add("-v", "--verbose", action="store_true", help="name everything that changed, not only what broke or was fixed")
     return parser
 
