@@ -261,6 +261,22 @@ detect_python()
 	fi
 }
 
+# What only the reports need. Debian's packages are seen by Debian's interpreter alone.
+detect_python_modules()
+{
+	for module in jinja2:python3-jinja2:--html junitparser:python3-junitparser:--junit; do
+		package=${module#*:}
+		package=${package%%:*}
+		if [ -n "$PYTHON" ] && "$PYTHON" -c "import ${module%%:*}" </dev/null >/dev/null 2>&1; then
+			line run "Python ${module%%:*}" "found, for ${module##*:}"
+		elif [ -z "$PYTHON" ] || [ "$PYTHON" = /usr/bin/python3 ]; then
+			missing run "Python ${module%%:*}" "$package" "needed for ${module##*:} only"
+		else
+			missing run "Python ${module%%:*}" - "$PYTHON cannot import it; needed for ${module##*:} only"
+		fi
+	done
+}
+
 detect_emulators()
 {
 	look_for run QEMU qemu-system-x86_64 qemu-system-x86
@@ -307,6 +323,15 @@ detect_check_tools()
 	PROVE=$path
 	look_for check shellcheck shellcheck shellcheck
 	SHELLCHECK=$path
+	look_for check gdb gdb gdb
+	look_for check zsh zsh zsh
+	look_for check parallel parallel parallel
+	# Its --version takes a second: not asked.
+	if path=$(path_of chromium); then
+		line check chromium "$path"
+	else
+		missing check chromium chromium 'no chromium'
+	fi
 }
 
 detect()
@@ -317,6 +342,7 @@ detect()
 	detect_binutils
 	detect_make
 	detect_python
+	detect_python_modules
 	detect_emulators
 	detect_unshare
 	detect_check_tools
