@@ -264,16 +264,21 @@ detect_python()
 # What only the reports need. Debian's packages are seen by Debian's interpreter alone.
 detect_python_modules()
 {
-	for module in jinja2:python3-jinja2:--html junitparser:python3-junitparser:--junit; do
-		package=${module#*:}
-		package=${package%%:*}
-		if [ -n "$PYTHON" ] && "$PYTHON" -c "import ${module%%:*}" </dev/null >/dev/null 2>&1; then
-			line run "Python ${module%%:*}" "found, for ${module##*:}"
-		elif [ -z "$PYTHON" ] || [ "$PYTHON" = /usr/bin/python3 ]; then
-			missing run "Python ${module%%:*}" "$package" "needed for ${module##*:} only"
-		else
-			missing run "Python ${module%%:*}" - "$PYTHON cannot import it; needed for ${module##*:} only"
-		fi
+	modules=''
+	[ -z "$PYTHON" ] || modules=$("$PYTHON" -c 'from importlib.util import find_spec
+print(*[name for name in ("jinja2", "junitparser") if find_spec(name)])' </dev/null 2>/dev/null)
+	for module in jinja2:--html junitparser:--junit; do
+		need="for ${module#*:} only"
+		module=${module%%:*}
+		case " $modules " in
+		*" $module "*) line run "Python $module" "found, $need" ;;
+		*)
+			# Another interpreter would not see the package.
+			case $PYTHON in
+			'' | /usr/bin/python3) missing run "Python $module" "python3-$module" "needed $need" ;;
+			*) missing run "Python $module" - "$PYTHON has no module $module; needed $need" ;;
+			esac ;;
+		esac
 	done
 }
 

@@ -128,7 +128,11 @@ pid=$!
 deadline=$(($(date +%s) + seconds))
 while kill -0 "$pid" 2>/dev/null; do
 	sleep 0.1 2>/dev/null || sleep 1 # fractions are not understood everywhere
-	if [ "$(date +%s)" -ge "$deadline" ]; then
+	if [ "$(grep -c 'TAP version' "$folder/serial" 2>/dev/null)" -gt 1 ] 2>/dev/null; then
+		kill -9 "$pid" 2>/dev/null
+		echo "$name.run: the image started again from the beginning: killed" >&2
+		break
+	elif [ "$(date +%s)" -ge "$deadline" ]; then
 		kill -9 "$pid" 2>/dev/null
 		echo "$name.run: no end after $seconds s: killed" >&2
 		break

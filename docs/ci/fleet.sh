@@ -15,18 +15,17 @@ mkdir -p "$folder" && folder=$(readlink -f "$folder") || exit 2
 
 # The parts are cut by the durations of the last whole run. Each part reads the same ones: a copy, so that
 # nothing that runs meanwhile can change the cut.
-cut=''
+rm -f "$folder/durations.json"
 for last in "$folder/merged/latest-whole/results.json" "$(dirname "$run")/results/latest-whole/results.json"; do
-	if [ -z "$cut" ] && [ -e "$last" ]; then
-		cp "$last" "$folder/durations.json" && cut="--durations $folder/durations.json"
+	if [ ! -e "$folder/durations.json" ] && [ -e "$last" ]; then
+		cp "$last" "$folder/durations.json" && set -- --durations "$folder/durations.json" "$@"
 	fi
 done
 
 # A part that fails is a result like any other: the join says what it means, and misses a part that has none.
-# shellcheck disable=SC2086
 rm -rf "$folder"/part-*
 seq "$parts" | parallel --will-cite --quote --line-buffer --tag \
-	"$run" -q --jobs 1 --results "$folder/part-{}" --shard "{}/$parts" $cut "$@" || :
+	"$run" -q --jobs 1 --results "$folder/part-{}" --shard "{}/$parts" "$@" || :
 
 set -- "$run" merge --results "$folder/merged"
 for part in $(seq "$parts"); do
