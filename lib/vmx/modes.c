@@ -62,7 +62,7 @@ static u64 *set_pae_paging(void)
 	return pdpt;
 }
 
-u64 *guest_set_protected_32(void)
+u64 *guest_set_pae(void)
 {
 	guest_set_compatibility();		/* the same segments */
 	return set_pae_paging();

@@ -21,7 +21,7 @@ void guest_set_compatibility(void);
  * 4 GiB, whose four PDPTEs are returned; flat segments. The IDT is a 64-bit one: a test that delivers an event
  * brings its own.
  */
-u64 *guest_set_protected_32(void);
+u64 *guest_set_pae(void);
 
 /*
  * Virtual-8086 mode at 32-bit PAE paging, an identity map of 4 GiB; segments all

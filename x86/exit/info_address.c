@@ -96,7 +96,7 @@ extern const u8 guest_loads_cr3[];
 TEST("info.gla.pdptes", "An EPT violation by the load of PDPTEs has bit 7 = 0: there is no linear address",
      NEEDS(PROC2_ENABLE_EPT))
 {
-	const u64 *const pdpt = guest_set_protected_32();
+	const u64 *const pdpt = guest_set_pae();
 	u64 *const other = page_alloc();
 
 	vmcs_use_ept();

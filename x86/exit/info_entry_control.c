@@ -58,7 +58,7 @@ TEST("info.entry_ctl.ia32e",
 
 	/* A guest that was 32-bit all the time. */
 	CASE("32-bit guest");
-	guest_set_protected_32();
+	guest_set_pae();
 	vmcs_write(GUEST_CR0, read_cr0());
 	guest_run_at(guest_modes);
 	expect_exit(EXIT_VMCALL);

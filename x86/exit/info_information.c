@@ -199,7 +199,7 @@ TEST("info.iinfo.vmread_vmwrite", "Instruction information of VMREAD and VMWRITE
 	try_64(&vmread_vmwrite[1], 2);
 	FOR_EACH_OF(instruction, vmread_vmwrite)
 		try_registers(instruction, 64);
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, vmread_vmwrite) {
 		try_32(instruction, 32);
 		try_registers(instruction, 32);
@@ -212,7 +212,7 @@ TEST("info.iinfo.vmptr", "Instruction information of VMCLEAR, VMPTRLD, VMPTRST, 
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, vmptr)
 		try_64(instruction, 1);
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, vmptr)
 		try_32(instruction, 32);
 	exit_on_every_instruction_ends();
@@ -224,7 +224,7 @@ TEST("info.iinfo.inv", "Instruction information of INVEPT, INVVPID and INVPCID: 
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, inv)
 		try_64(instruction, 2);
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, inv)
 		try_32(instruction, 32);
 	exit_on_every_instruction_ends();
@@ -236,7 +236,7 @@ TEST("info.iinfo.desc", "Instruction information of SGDT, SIDT, LGDT and LIDT: w
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, gdtr_idtr)
 		try_64(instruction, 1);
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, gdtr_idtr)
 		try_32(instruction, 32);
 	exit_on_every_instruction_ends();
@@ -265,7 +265,7 @@ TEST("info.iinfo.desc.operand_size",
 	begin(INFORMATION_OPERAND_SIZE);
 	guest_set_compatibility();
 	try_operand_sizes(32);
-	guest_set_protected_32();
+	guest_set_pae();
 	try_operand_sizes(32);
 	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0x809b);		/* CS.D = 0: 16-bit code */
 	try_operand_sizes(16);
@@ -280,7 +280,7 @@ TEST("info.iinfo.ldt", "Instruction information of SLDT, STR, LLDT and LTR: whic
 		try_64(instruction, 1);
 		try_registers(instruction, 64);
 	}
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, ldtr_tr) {
 		try_32(instruction, 32);
 		try_registers(instruction, 32);
@@ -306,7 +306,7 @@ TEST("info.qual.displacement",
 		try_64(instruction, 1);
 		try_registers(instruction, 64);
 	}
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, vmread_vmwrite)
 		try_32(instruction, 32);
 	FOR_EACH_OF(instruction, gdtr_idtr)
@@ -345,7 +345,7 @@ static void check_random(u32 mask)
 	begin(INFORMATION);
 	FOR_EACH_OF(instruction, random_numbers)
 		try_random(instruction, 64, mask);
-	guest_set_protected_32();
+	guest_set_pae();
 	FOR_EACH_OF(instruction, random_numbers)
 		try_random(instruction, 32, mask);
 	exit_on_every_instruction_ends();

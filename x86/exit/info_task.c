@@ -34,7 +34,7 @@ static void set_other_tss(bool busy)
 
 static void task_begin(void)
 {
-	guest_set_protected_32();
+	guest_set_pae();
 	memcpy(task_gdt, gdt, sizeof(task_gdt));
 	task_gdt[TASK_GATE / 8] = TASK_GATE_DESCRIPTOR;
 	task_gdt[TASK_GATE / 8 + 1] = 0;

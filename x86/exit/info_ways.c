@@ -99,7 +99,7 @@ static void prepare_nmi_window(void)
 
 static void prepare_task_switch(void)
 {
-	guest_set_protected_32();
+	guest_set_pae();
 	gdt[SELECTOR_SPARE / 8] = gdt[SELECTOR_TSS(0) / 8];
 	gdt[SELECTOR_SPARE / 8] &= ~BIT(41);		/* not busy */
 }
