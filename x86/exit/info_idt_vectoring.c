@@ -244,7 +244,8 @@ static u64 handler_page;			/* not executable by EPT */
 
 static u64 handler_address(enum handler_exit way)
 {
-	return way == BY_INSTRUCTION ? (u64)delivery_handler : way == BY_PAGE_FAULT ? EVENT_NOWHERE + PAGE_SIZE : handler_page;
+	return way == BY_INSTRUCTION ? (u64)delivery_handler : way == BY_PAGE_FAULT ? EVENT_NOWHERE + PAGE_SIZE :
+	       handler_page;
 }
 
 static void run_into_handler(const struct event *event, enum handler_exit way)
