@@ -132,6 +132,28 @@ static void start_others(void)
 	}
 }
 
+bool cpu_restart(unsigned int n)
+{
+	const unsigned int before = online_now();
+	void (*const work)(void *) = cpus[n].work;
+
+	if (n == 0 || n >= before)
+		return false;
+	ap_next = n;				/* the number that it draws */
+	__atomic_fetch_sub(&online, 1, __ATOMIC_SEQ_CST);
+	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_INIT);
+	delay_us(10000);
+	cpus[n].work = NULL;
+	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+	wait_for_arrivals(before, 20);
+	ap_next = before;
+	if (online_now() == before)
+		return true;
+	__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
+	cpus[n].work = work;
+	return false;
+}
+
 unsigned int cpus_online(void)
 {
 	if (!started) {

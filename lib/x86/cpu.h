@@ -66,6 +66,12 @@ struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
 
+/*
+ * Start processor n afresh (INIT, SIPI), whatever it was doing; false if it does not
+ * answer: INIT is blocked in VMX root operation. The page at 8000H must be as the start left it.
+ */
+bool cpu_restart(unsigned int n);
+
 struct cpu *cpu_number(unsigned int n);
 
 /* An exception outside every TRY: says so on the console and ends the image. */
