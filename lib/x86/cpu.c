@@ -162,15 +162,25 @@ bool on_cpu_done(unsigned int n)
 
 bool cpu_restart(unsigned int n)
 {
+	const unsigned int all = online_now();
 	const u32 starts = cpus[n].starts;
+	void (*const work)(void *) = cpus[n].work;
 
+	if (n == 0 || n >= all)
+		return false;
+	ap_next = n;				/* the number that it draws */
+	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_INIT);
+	delay_us(10000);
 	cpus[n].work = NULL;
 	cpus[n].recovery = NULL;
-	ap_next = n;
 	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
 	for (int ms = 0; ms < 20 && cpus[n].starts == starts; ms++)
 		delay_us(1000);
-	return cpus[n].starts != starts;
+	ap_next = all;
+	if (cpus[n].starts != starts)
+		return true;
+	cpus[n].work = work;
+	return false;
 }
 
 struct fault on_cpu_wait(unsigned int n)
