@@ -143,18 +143,6 @@ static void load_tr(u16 selector)
 	under_retire();
 }
 
-/* The information does not say how wide a register is: look for the prefix at the instruction. */
-static bool has_operand_prefix(void)
-{
-	u64 linear = vmcs_read(GUEST_RIP) + (under_in_64bit_mode() ? 0 : vmcs_read(GUEST_CS_BASE));
-	u8 byte = 0;
-
-	for (u64 i = 0; i < vmcs_read(EXIT_INSTRUCTION_LENGTH) && byte != 0x0f; i++, linear++)
-		if (!under_read(linear, &byte, 1, under_cpl() == 3) || byte == 0x66)
-			return byte == 0x66;
-	return false;
-}
-
 static void store_selector(u32 information, u16 selector)
 {
 	const u32 gpr = information >> 3 & 0xf;
@@ -163,7 +151,8 @@ static void store_selector(u32 information, u16 selector)
 		if (!under_write(under_operand(information), &selector, 2, under_cpl() == 3))
 			return;
 	} else {
-		under_set_gpr(gpr, has_operand_prefix() ? (under_gpr(gpr) & ~0xffffull) | selector : selector);
+		/* The information does not say how wide a register is. */
+		under_set_gpr(gpr, under_has_prefix(0x66) ? (under_gpr(gpr) & ~0xffffull) | selector : selector);
 	}
 	under_retire();
 }
