@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "segment.h"
 
-static enum guest_mode mode_in_use;
-
 void start_segments(enum guest_mode mode)
 {
 	start_in(mode);
-	mode_in_use = mode;
 	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
 }
 
@@ -32,7 +29,7 @@ struct outcome run_based_code(struct code code)
 {
 	const u32 base = vmcs_read(GUEST_CS_BASE);
 
-	if (mode_in_use == MODE_REAL || mode_in_use == MODE_VIRTUAL_8086)
+	if (guest_is_16bit())
 		return run_code(code);
 	return guest_run_at((const void *)(u64)((u32)(u64)code.start - base));
 }
@@ -40,7 +37,7 @@ struct outcome run_based_code(struct code code)
 static struct outcome go_through(enum segment_register r, u32 offset, bool write)
 {
 	guest.regs.rbx = offset;
-	return run_based_code(*accesses[r][(mode_in_use == MODE_REAL || mode_in_use == MODE_VIRTUAL_8086) * 2 + write]);
+	return run_based_code(*accesses[r][guest_is_16bit() * 2 + write]);
 }
 
 struct outcome read_through(enum segment_register r, u32 offset)
@@ -64,10 +61,10 @@ void set_segment(enum segment_register r, u64 base, u32 limit, u32 rights)
 
 bool check_exception(const char *file, u32 line, u8 vector)
 {
-	const bool codes = mode_in_use != MODE_REAL && vector >= VECTOR_DF && vector != VECTOR_MF;
+	const bool real = !(vmcs_read(GUEST_CR0) & CR0_PE), codes = !real && vector >= VECTOR_DF && vector != VECTOR_MF;
 	const u32 information = INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | (codes ? INTERRUPTION_ERROR_CODE : 0) | vector;
 	/* That there is none in real mode is another test's business. */
-	const u32 mask = 0x800007ff | (mode_in_use != MODE_REAL ? INTERRUPTION_ERROR_CODE : 0);
+	const u32 mask = 0x800007ff | (real ? 0 : INTERRUPTION_ERROR_CODE);
 
 	if (!check_outcome(file, line, "the guest's exit", guest.outcome, EXITS(EXIT_EXCEPTION_OR_NMI)))
 		return false;
