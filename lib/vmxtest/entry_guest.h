@@ -37,6 +37,9 @@ void entry_guest_real(void);		/* CR0.PE = CR0.PG = 0; sets "unrestricted guest" 
 /* "Unrestricted guest", and the EPT that it needs: one that maps nothing. */
 void entry_unrestricted_guest(void);
 
+/* LDTR usable, as LLDT would load it. */
+void entry_guest_ldtr(void);
+
 /* Remember the guest-state area and what an exit changes besides: VM-entry controls and injection. */
 void entry_guest_keep(void);
 
@@ -53,6 +56,16 @@ void entry_guest_put_back(void);
 #define expect_guest_state(legal)	check_guest_state(HERE, legal, 0)
 #define expect_guest_state_q(legal, qualification) check_guest_state(HERE, legal, qualification)
 bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification);
+
+/*
+ * Try rights and limit of a segment register. A processor may drop reserved bits of the rights on VMWRITE: then
+ * there is nothing to try.
+ */
+void entry_try_segment(enum segment_register r, u32 rights, u32 limit, bool legal);
+
+/* Canonical addresses at both ends of both halves: what goes with NONCANONICAL. */
+bool entry_canonical(u32 index, u64 *value);
+#define CANONICAL_ENDS COMPUTED(entry_canonical)
 
 /*
  * Where no guest may run at all (wait-for-SIPI cannot be stopped): a VM-entry MSR-load area that fails, so that a

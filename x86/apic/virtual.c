@@ -8,7 +8,8 @@ volatile struct taken taken[4];
 
 GUEST_ASM(guest_does_nothing, "nop\n ret");
 GUEST_ASM(guest_sets_cr8, "mov %rcx, %cr8\n .globl guest_behind_cr8\n guest_behind_cr8: ret");
-GUEST_ASM(guest_sets_if, "sti\n mov $1, %eax\n .globl guest_behind_sti_shadow\n guest_behind_sti_shadow: nop\n cli\n ret");
+GUEST_ASM(guest_sets_if,
+	  "sti\n mov $1, %eax\n .globl guest_behind_sti_shadow\n guest_behind_sti_shadow: nop\n cli\n ret");
 
 static void take(struct exception_frame *frame)
 {

@@ -64,21 +64,9 @@ TEST("entry.guest.dr7.ignored", "guest DR7 is not checked if it is not loaded")
 		     .refused = BY_INVALID_GUEST_STATE, .good = FLIPPED_BITS(~0ull));
 }
 
-/* Canonical addresses at both ends of both halves. */
-static bool canonical(u32 index, u64 *value)
-{
-	const u64 half = BIT(linear_address_width() - 1);
-	const u64 values[] = { 0, half - 1, -half, ~0ull };
-
-	if (index >= ARRAY_SIZE(values))
-		return false;
-	*value = values[index];
-	return true;
-}
-
 ENTRY_CHECK("entry.guest.sysenter.canonical", "guest IA32_SYSENTER_ESP and IA32_SYSENTER_EIP are canonical", ALWAYS,
 	    FIELDS(GUEST_IA32_SYSENTER_ESP, GUEST_IA32_SYSENTER_EIP),
-	    .bad = NONCANONICAL, .refused = BY_INVALID_GUEST_STATE, .good = COMPUTED(canonical));
+	    .bad = NONCANONICAL, .refused = BY_INVALID_GUEST_STATE, .good = CANONICAL_ENDS);
 
 /* The counters that CPUID.0AH enumerates, bit 48 (PERF_METRICS) left out: it has a capability of its own. */
 static u64 perf_global_bits(void)
@@ -254,8 +242,9 @@ TEST("entry.guest.cet", "guest CET state has canonical addresses and no reserved
 	load_cet();
 	ENTRY_VALUES(FIELDS(GUEST_IA32_S_CET), .bad = FLIPPED_BITS(0x3c0), .refused = BY_INVALID_GUEST_STATE,
 		     .good = VALUES(0, 1, 2, 0x1000));
-	ENTRY_VALUES(FIELDS(GUEST_SSP), .bad = FLIPPED_BITS(3), .refused = BY_INVALID_GUEST_STATE,
-		     .good = VALUES(4, 8, 0x1000));
+	/* Bits 63:N of SSP are equal, as with RIP. */
+	ENTRY_VALUES(FIELDS(GUEST_SSP), .bad = FLIPPED_BITS(3 | ~0ull << linear_address_width()),
+		     .refused = BY_INVALID_GUEST_STATE, .good = VALUES(4, 8, 0x1000, ~0xfffull));
 	ENTRY_VALUES(FIELDS(GUEST_IA32_S_CET, GUEST_IA32_INTERRUPT_SSP_TABLE_ADDR),
 		     .bad = NONCANONICAL, .refused = BY_INVALID_GUEST_STATE);
 }

@@ -2,41 +2,10 @@
 /* What the tests of events share. */
 #pragma once
 
-#include "vmxtest/vmxtest.h"
-#include "x86/apic.h"
+#include "vmx/modes.h"
+#include "vmxtest/events.h"
 #include "x86/cpu.h"
-#include "x86/interrupt.h"
 #include "x86/selectors.h"
-
-/* A vector of the tests' own, and a second one of a lower priority class. */
-enum { TEST_VECTOR = 0x61, LOWER_VECTOR = 0x42 };
-
-#define NMI_INFORMATION	(INTERRUPTION_VALID | INTERRUPTION_TYPE_NMI | VECTOR_NMI)
-
-/* Give the guest the APIC: the library reads and writes its MSRs. */
-static inline void let_guest_use_apic(void)
-{
-	vmcs_use_msr_bitmap();
-}
-
-/* An IPI to itself may take some time; host and guest wait as long. */
-static inline void wait_for_event(void)
-{
-	for (int i = 0; i < 200; i++)
-		cpu_relax();
-}
-
-static inline void send_nmi(void)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	wait_for_event();
-}
-
-static inline void send_interrupt(u8 vector)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_FIXED | vector);
-	wait_for_event();
-}
 
 /* How many NMIs the handler has counted since the last call. */
 static inline u32 nmis_taken(void)
@@ -45,17 +14,6 @@ static inline u32 nmis_taken(void)
 
 	interrupt_count[VECTOR_NMI] = 0;
 	return count;
-}
-
-/* CPL of the guest at the next entry, in 64-bit mode. */
-static inline void set_guest_cpl(u32 cpl)
-{
-	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
-	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
-	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
-	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }
 
 /* Where guest_run enters: a call of the guest's function. */
@@ -74,3 +32,18 @@ extern const u8 guest_iret_at[], guest_iret_done[];
  * the blocking of an earlier guest, only the test of that shall fail (exec.vnmi.entry_replaces): an IRET ends it.
  */
 void use_virtual_nmis(void);
+
+/*
+ * EPT that maps the first 4 GiB to themselves by 2-MByte pages: write-back, the last GiB (APIC) uncached. The entry
+ * of a guest-physical address is at pd[address >> 21].
+ */
+struct identity_ept {
+	u64 eptp;
+	u64 *pd;
+};
+
+enum { EPT_RWX = 7, EPT_WRITE_BACK = 6, EPT_LARGE = BIT(7) };
+#define EPT_SUPPRESS_VE BIT(63)
+
+struct identity_ept identity_ept(void);
+void use_identity_ept(struct identity_ept ept);

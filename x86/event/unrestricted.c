@@ -4,26 +4,11 @@
 
 extern u64 boot_pd[2048];
 
-/* EPT that maps the first 4 GiB to themselves by 2-MByte pages: write-back, the last GiB (APIC) uncached. */
-static void use_identity_ept(void)
-{
-	enum { RWX = 7, LARGE = BIT(7), WRITE_BACK = 6 };
-	u64 *const pml4 = page_alloc(), *const pdpt = page_alloc(), *const pd = page_alloc_many(4);
-
-	pml4[0] = physical_address(pdpt) | RWX;
-	for (u64 i = 0; i < 4; i++)
-		pdpt[i] = (physical_address(pd) + i * PAGE_SIZE) | RWX;
-	for (u64 i = 0; i < 2048; i++)
-		pd[i] = i << 21 | LARGE | RWX | (i < 1536 ? WRITE_BACK << 3 : 0);
-	vmcs_write(EPT_POINTER, physical_address(pml4) | 3 << 3 | WRITE_BACK);
-	vmcs_set_controls(PROC2_ENABLE_EPT);
-}
-
 #define NEEDS_UG NEEDS(PROC2_UNRESTRICTED_GUEST, PROC2_ENABLE_EPT, CAP_EPT_2M_PAGES, CAP_EPT_MEMORY_TYPE_WB)
 
 static void use_unrestricted_guest(void)
 {
-	use_identity_ept();
+	use_identity_ept(identity_ept());
 	vmcs_set_controls(PROC2_UNRESTRICTED_GUEST);
 	if (has(EXITCTL_SAVE_IA32_EFER) && has(ENTRYCTL_LOAD_IA32_EFER)) {
 		vmcs_set_controls(EXITCTL_SAVE_IA32_EFER, ENTRYCTL_LOAD_IA32_EFER);

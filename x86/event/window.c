@@ -210,3 +210,25 @@ TEST("exec.intwin.prio_nmi", "A pending NMI comes before the interrupt-window ex
 	expect_guest_done();
 	expect_eq(interrupts, 1);
 }
+
+/* CPUID.05H:ECX[1]: interrupts end MWAIT even with IF = 0, if ECX[0] = 1. */
+static bool has_mwait_break(void)
+{
+	return cpuid(0, 0).eax >= 5 && (cpuid(5, 0).ecx & 3) == 3;
+}
+
+GUEST_ASM(guest_mwaits, "mov %rbx, %rax; xor %ecx, %ecx; xor %edx, %edx; monitor\n"
+			"xor %eax, %eax; mov $1, %ecx; mwait; behind_mwait: vmcall; ret");
+extern const u8 behind_mwait[];
+
+TEST("feat.mwait.ecx0_window", "MWAIT with ECX[0] = 1 and IF = 0 does not wait under interrupt-window exiting",
+     NEEDS(PROC_INTERRUPT_WINDOW_EXITING, FEATURE_MONITOR))
+{
+	if (!has_mwait_break())
+		skip("needs CPUID.05H:ECX[1] (interrupts as break events for MWAIT)");
+	vmcs_clear_controls(PROC_MONITOR_EXITING, PROC_MWAIT_EXITING);
+	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
+	guest.regs.rbx = (u64)page_alloc();
+	enter_with(IF_0, 0, guest_mwaits);
+	expect_exit(EXIT_VMCALL, .rip = (u64)behind_mwait);
+}

@@ -149,7 +149,8 @@ GUEST_ASM(guest_uses_two_ports,
 	  "xchg %r8d, %edx\n\t"
 	  "outsb\n\t"
 	  "xchg %r8d, %edx\n"
-	  "in_alone: in %dx, %al; ret");
+	  "in_alone: in %dx, %al\n\t"
+	  "mov $0x600d600d, %eax; vmcall");	/* GUEST_DONE */
 extern const u8 in_alone[];
 
 static void skip_outs(struct exception_frame *frame)
@@ -157,14 +158,14 @@ static void skip_outs(struct exception_frame *frame)
 	frame->rip += 1;
 }
 
-TEST("exec.iobitmap.every_port", "with one bit of the I/O bitmaps set, that port exits, out of all 65,536, and no other",
+TEST("exec.iobitmap.every_port",
+     "with one bit of the I/O bitmaps set, that port exits, out of all 65,536, and no other",
      NEEDS(PROC_USE_IO_BITMAPS))
 {
 	u8 *bitmaps = vmcs_use_io_bitmaps();
 
 	interrupt_handle(VECTOR_PF, skip_outs);
 	guest.regs.rsi = IO_UNMAPPED;
-	guest_run(guest_uses_two_ports);
 	for (u32 port = 0; port < PORTS; port++) {
 		/* One that differs in one bit, another one for each port; now and then in all. */
 		const u16 other = port ^ (port % 17 == 16 ? 0xffff : 1 << port % 17);
@@ -173,8 +174,7 @@ TEST("exec.iobitmap.every_port", "with one bit of the I/O bitmaps set, that port
 		bitmap_set(bitmaps, port);
 		guest.regs.rdx = port;
 		guest.regs.r8 = other;
-		vmcs_write(GUEST_RIP, port % 8 ? (u64)in_alone : (u64)guest_uses_two_ports);
-		guest_enter();
+		guest_run_at(port % 8 ? in_alone : (const u8 *)guest_uses_two_ports);
 		expect_exit(EXIT_IO, .qualification = IO_IN | IO_PORT(port), .rip = (u64)in_alone);
 		bitmap_clear(bitmaps, port);
 	}

@@ -2,6 +2,7 @@
 /* What an exit due to INS or OUTS reports of its operand in memory. */
 #include "io.h"
 
+#include "libc/string.h"
 #include "vmx/modes.h"
 
 /* Instruction information: address size in 9:7, and for OUTS the segment in 17:15. */
@@ -60,13 +61,16 @@ static const struct string_case cases_32[] = {
 	{ { 0x65, 0x67, 0x6f }, 3, OUT | IO_SIZE_4, (u32)(GS_BASE + (LOW_RSI & 0xffff)), ADDRESS_16 | GS },
 };
 
-static u8 code[8];
+/* The instruction, and GUEST_DONE: mov $0x600d600d, %eax; vmcall in both modes. */
+static const u8 end[] = { 0xb8, 0x0d, 0x60, 0x0d, 0x60, 0x0f, 0x01, 0xc1 };
+static u8 code[8 + sizeof(end)];
 
 static void run(const struct string_case *row)
 {
-	for (u32 i = 0; i < sizeof(code); i++)
-		code[i] = i < row->length ? row->bytes[i] : 0xf4;
+	memcpy(code, row->bytes, row->length);
+	memcpy(code + row->length, end, sizeof(end));
 	vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
+	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);	/* with this GS base there is no handling of one */
 	vmcs_write(GUEST_ES_BASE, ES_BASE);
 	vmcs_write(GUEST_SS_BASE, SS_BASE);
 	vmcs_write(GUEST_DS_BASE, DS_BASE);
@@ -168,13 +172,14 @@ TEST("exit.prio.ins_segment", "an exit of INS or OUTS comes before the faults of
 			CASE("%s, to exit: %u", faulting[i].text, exiting);
 			set_fault(faulting[i].fault);
 			vmcs_change_controls((const u32[]){ PROC_UNCONDITIONAL_IO_EXITING, 0 }, exiting);
-			code[0] = row->bytes[0];
-			code[1] = 0xf4;
+			memcpy(code, row->bytes, row->length);
+			memcpy(code + row->length, end, sizeof(end));
 			guest.regs.rdx = 0x80;
 			guest.regs.rsi = guest.regs.rdi = (u64)operand + 1;
 			guest_run_at(code);
 			if (exiting)
-				expect_exit(EXIT_IO, .qualification = row->qualification | IO_PORT(0x80), .rip = (u64)code);
+				expect_exit(EXIT_IO, .qualification = row->qualification | IO_PORT(0x80),
+					    .rip = (u64)code);
 			else
 				expect_guest_fault(faulting[i].vector, 0);
 		}

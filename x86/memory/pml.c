@@ -38,7 +38,7 @@ static void use_log(u32 index)
 }
 
 TEST("pml.log", "A write that sets D logs the page's guest-physical address and lowers the index",
-     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML))
+     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML, CAP_EPT_ACCESSED_AND_DIRTY_FLAGS))
 {
 	static const u32 indexes[] = { 511, 510, 256, 255, 1, 0 };
 
@@ -58,7 +58,7 @@ TEST("pml.log", "A write that sets D logs the page's guest-physical address and 
 }
 
 TEST("pml.no_log_clean", "A write with D already 1, a read and a fetch are not logged",
-     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML))
+     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML, CAP_EPT_ACCESSED_AND_DIRTY_FLAGS))
 {
 	use_log(300);
 	expect_access_works(READ, LINEAR);
@@ -77,7 +77,7 @@ TEST("pml.no_log_clean", "A write with D already 1, a read and a fetch are not l
 }
 
 TEST("pml.full", "With the index outside 0-511 a write that would set D exits, and D stays 0",
-     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML))
+     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML, CAP_EPT_ACCESSED_AND_DIRTY_FLAGS))
 {
 	static const u32 indexes[] = { 0xffff, 512, 513, 0x1000, 0x8000 };
 
@@ -102,7 +102,7 @@ TEST("pml.full", "With the index outside 0-511 a write that would set D exits, a
 }
 
 TEST("pml.ad_off", "Without A/D flags nothing is logged",
-     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML))
+     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML, CAP_EPT_ACCESSED_AND_DIRTY_FLAGS))
 {
 	use_log(7);
 	vmcs_write(EPT_POINTER, vmcs_read(EPT_POINTER) & ~(u64)EPTP_ACCESSED_DIRTY);
@@ -127,7 +127,7 @@ TEST("pml.ad_off", "Without A/D flags nothing is logged",
 }
 
 TEST("pml.guest_walk", "A guest paging-structure access that sets D of its page is logged",
-     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML))
+     NEEDS(PROC2_ENABLE_EPT, PROC2_ENABLE_PML, CAP_EPT_ACCESSED_AND_DIRTY_FLAGS))
 {
 	const u64 pte_page = (u64)page_entry(LINEAR, 1) & ~0xfffull;
 

@@ -220,3 +220,33 @@ TEST("ept.viol.adv_info", "With advanced information bits 11:9 say U/S, R/W and 
 			    user << 9 | write << 10 | xd << 11);
 	}
 }
+
+TEST("ept.viol.mbec_user", "With mode-based execute control bit 10 is for fetches from user pages, bit 2 for others",
+     NEEDS(PROC2_ENABLE_EPT, PROC2_MODE_BASED_EXECUTE_CONTROL_FOR_EPT))
+{
+	const u64 user_execute = BIT(10), mask = EPT_VIOLATION_DEFINED | BIT(6);
+
+	use_window();
+	vmcs_set_controls(PROC2_MODE_BASED_EXECUTE_CONTROL_FOR_EPT);
+	for (unsigned int level = 2; level <= 4; level++)
+		*ept_entry(GUEST_PHYSICAL, level) |= user_execute;
+	for (u32 i = 0; i < 8; i++) {
+		const bool user_page = i & 1, supervisor = i & 2, user = i & 4;
+
+		CASE("user page %u, X for supervisor %u, X for user %u", user_page, supervisor, user);
+		page_map(LINEAR, GUEST_PHYSICAL, PAGE_PRESENT | PAGE_WRITE | (user_page ? PAGE_USER : 0));
+		ept_map(GUEST_PHYSICAL, physical_address(window_page),
+			EPT_READ | EPT_WRITE | EPT_WB | (supervisor ? EPT_EXECUTE : 0) | (user ? user_execute : 0));
+		ept_flush();
+		if (user_page ? user : supervisor) {
+			expect_access_works(FETCH, LINEAR);
+		} else {
+			guest_access(FETCH, LINEAR);
+			expect_exit(EXIT_EPT_VIOLATION, .linear = LINEAR, .physical = GUEST_PHYSICAL);
+			expect_bits(vmcs_read(EXIT_QUALIFICATION), mask,
+				    EPT_VIOLATION_FETCH | 3 << EPT_VIOLATION_PERMISSIONS_SHIFT | supervisor << 5 |
+				    user << 6 | EPT_VIOLATION_LINEAR_VALID | EPT_VIOLATION_FINAL);
+		}
+		expect_access_works(READ, LINEAR);
+	}
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* VM functions and virtualization exceptions (SDM Vol. 3C, "VM Functions", "Virtualization Exceptions"). */
+#include "event.h"
+#include "vmx/modes.h"
+#include "x86/user.h"
+
+struct identity_ept identity_ept(void)
+{
+	u64 *const pml4 = page_alloc(), *const pdpt = page_alloc(), *const pd = page_alloc_many(4);
+
+	pml4[0] = physical_address(pdpt) | EPT_RWX;
+	for (u64 i = 0; i < 4; i++)
+		pdpt[i] = (physical_address(pd) + i * PAGE_SIZE) | EPT_RWX;
+	for (u64 i = 0; i < 2048; i++)
+		pd[i] = i << 21 | EPT_LARGE | EPT_RWX | (i < 1536 ? EPT_WRITE_BACK << 3 : 0);
+	return (struct identity_ept){ physical_address(pml4) | 3 << 3 | EPT_WRITE_BACK, pd };
+}
+
+void use_identity_ept(struct identity_ept ept)
+{
+	vmcs_write(EPT_POINTER, ept.eptp);
+	vmcs_set_controls(PROC2_ENABLE_EPT);
+}
+
+#define NEEDS_SWITCHING(...) \
+	NEEDS(PROC2_ENABLE_VM_FUNCTIONS, PROC2_ENABLE_EPT, CAP_VMFUNC_EPTP_SWITCHING, CAP_EPT_2M_PAGES, \
+	      CAP_EPT_MEMORY_TYPE_WB, ##__VA_ARGS__)
+
+enum { FUNCTION_EPTP_SWITCHING = 0, EPTP_SWITCHING = BIT(0) };
+
+/* Two 2-MByte pages of RAM far behind the image: which one does the first address lead to? */
+static u64 probed(u32 n)
+{
+	return ((memory_end >> 21) - 2 + n) << 21;
+}
+
+static struct {
+	u32 function, index;
+	u64 before, after;
+} call;
+
+static void vmfunc(u32 function, u32 index)
+{
+	asm volatile(".byte 0x0f, 0x01, 0xd4" : : "a"(function), "c"(index) : "memory");	/* VMFUNC */
+}
+
+static void guest_switches(void)
+{
+	const volatile u64 *probe = (const volatile u64 *)probed(0);
+
+	call.before = *probe;
+	vmfunc(call.function, call.index);
+	call.after = *probe;
+}
+
+static struct identity_ept first, second;
+static u64 *eptp_list;
+
+/* The second EPT leads from the first probed page to the second one. */
+static void use_eptp_list(void)
+{
+	first = identity_ept();
+	second = identity_ept();
+	eptp_list = page_alloc();
+	second.pd[probed(0) >> 21] += 2 << 20;
+	*(u64 *)probed(0) = 0x1111;
+	*(u64 *)probed(1) = 0x2222;
+	use_identity_ept(first);
+	vmcs_set_controls(PROC2_ENABLE_VM_FUNCTIONS);
+	vmcs_write(VM_FUNCTION_CONTROLS, EPTP_SWITCHING);
+	vmcs_write(EPTP_LIST_ADDRESS, physical_address(eptp_list));
+}
+
+static void run_vmfunc(u32 function, u32 index)
+{
+	call.function = function;
+	call.index = index;
+	guest_run(guest_switches);
+}
+
+/* One switch to the second EPT by each index of these. */
+static const u32 indexes[] = { 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 511 };
+
+static void check_switches(u32 cpl)
+{
+	use_eptp_list();
+	for (u32 i = 0; i < ARRAY_SIZE(indexes); i++) {
+		CASE("EPTP list entry %u", indexes[i]);
+		eptp_list[indexes[i]] = second.eptp;
+		vmcs_write(EPT_POINTER, first.eptp);
+		guest_set_cpl(cpl);
+		run_vmfunc(FUNCTION_EPTP_SWITCHING, indexes[i]);
+		expect_guest_done();
+		expect_eq(call.before, 0x1111);
+		expect_eq(call.after, 0x2222);
+		expect_eq(vmcs_read(EPT_POINTER), second.eptp);
+		if (has(PROC2_EPT_VIOLATION_VE))
+			expect_eq(vmcs_read(EPTP_INDEX), indexes[i]);
+		eptp_list[indexes[i]] = 0;
+	}
+}
+
+TEST("feat.vmfunc.eptp", "VMFUNC 0 switches to an EPTP of the list without an exit, and stores it", NEEDS_SWITCHING())
+{
+	check_switches(0);
+}
+
+TEST("feat.vmfunc.cpl3", "VMFUNC works at CPL 3", NEEDS_SWITCHING())
+{
+	user_pages_on();
+	/* The probed page belongs to CPL 3 too, for the two reads. */
+	*page_entry(probed(0), 2) |= PAGE_USER;
+	check_switches(3);
+	*page_entry(probed(0), 2) &= ~(u64)PAGE_USER;
+}
+
+TEST("feat.vmfunc.eptp_index", "EPTP switching stores ECX[15:0] in the EPTP index",
+     NEEDS_SWITCHING(PROC2_EPT_VIOLATION_VE))
+{
+	use_eptp_list();
+	for (u32 index = 0; index < 512; index++) {
+		CASE("ECX %u", index);
+		eptp_list[index] = second.eptp;
+		vmcs_write(EPTP_INDEX, 0xffff);
+		run_vmfunc(FUNCTION_EPTP_SWITCHING, index);
+		expect_guest_done();
+		expect_eq(vmcs_read(EPTP_INDEX), index);
+	}
+}
+
+static void expect_vmfunc_exit(void)
+{
+	expect_exit(EXIT_VMFUNC, .qualification = 0, .instruction_length = 3);
+	expect_eq(vmcs_read(EPT_POINTER), first.eptp);
+}
+
+TEST("feat.vmfunc.bad_entry", "VMFUNC 0 with ECX from 512, or with an EPTP that is no good, exits with reason 59",
+     NEEDS_SWITCHING())
+{
+	static const u32 outside[] = { 512, 513, 1024, 0x10000, 0x80000000, 0xffffffff };
+	u64 bad[5];
+
+	use_eptp_list();
+	bad[0] = 0;							/* page-walk length 1 */
+	bad[1] = (second.eptp & ~7ull) | 2;				/* memory type 2 */
+	bad[2] = second.eptp ^ 1 << 3;					/* page-walk length 3 */
+	bad[3] = second.eptp | BIT(11);					/* reserved */
+	bad[4] = second.eptp | BIT(physical_address_width());		/* beyond MAXPHYADDR */
+	for (u32 i = 0; i < 512; i++)
+		eptp_list[i] = second.eptp;
+	for (u32 i = 0; i < ARRAY_SIZE(outside); i++) {
+		CASE("ECX %#x", outside[i]);
+		run_vmfunc(FUNCTION_EPTP_SWITCHING, outside[i]);
+		expect_vmfunc_exit();
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(bad); i++) {
+		CASE("EPTP %#lx", bad[i]);
+		eptp_list[7] = bad[i];
+		run_vmfunc(FUNCTION_EPTP_SWITCHING, 7);
+		expect_vmfunc_exit();
+	}
+}
+
+TEST("feat.vmfunc.disabled_fn", "VMFUNC of a function whose control bit is 0 exits; EAX from 64 raises #UD",
+     NEEDS_SWITCHING())
+{
+	static const u32 beyond[] = { 64, 65, 128, 0x10000, 0x80000000, 0xffffffff };
+
+	use_eptp_list();
+	eptp_list[0] = second.eptp;
+	for (u32 function = 0; function < 64; function++) {
+		CASE("EAX %u", function);
+		vmcs_write(VM_FUNCTION_CONTROLS, function == 0 ? 0 : EPTP_SWITCHING);
+		run_vmfunc(function, 0);
+		expect_vmfunc_exit();
+	}
+	for (u32 i = 0; i < ARRAY_SIZE(beyond); i++) {
+		CASE("EAX %#x", beyond[i]);
+		run_vmfunc(beyond[i], 0);
+		expect_guest_fault(VECTOR_UD, 0);
+	}
+}
+
+TEST("feat.vmfunc.ud_off", "VMFUNC with enable VM functions = 0 raises #UD", NEEDS_SWITCHING())
+{
+	use_eptp_list();
+	eptp_list[0] = second.eptp;
+	vmcs_clear_controls(PROC2_ENABLE_VM_FUNCTIONS);
+	run_vmfunc(FUNCTION_EPTP_SWITCHING, 0);
+	expect_guest_fault(VECTOR_UD, 0);
+}
+
+/* The virtualization-exception information area. */
+struct ve_information {
+	u32 reason, busy;
+	u64 qualification, linear, physical;
+	u16 eptp_index;
+};
+
+#define NEEDS_VE NEEDS(PROC2_EPT_VIOLATION_VE, PROC2_ENABLE_EPT, CAP_EPT_2M_PAGES, CAP_EPT_MEMORY_TYPE_WB)
+
+enum { EPTP_INDEX_HERE = 0x1a5, OFFSET = 0x12348 };
+static u64 ve_address;
+
+static void guest_reads_ve_address(void)
+{
+	*(const volatile u64 *)ve_address;
+}
+
+static void guest_writes_ve_address(void)
+{
+	*(volatile u64 *)ve_address = 1;
+}
+
+/* An access to the first probed page, which the EPT does not map, is an EPT violation. */
+static struct ve_information *use_ve(u64 entry)
+{
+	struct ve_information *information = page_alloc();
+
+	first = identity_ept();
+	first.pd[probed(0) >> 21] = entry;
+	use_identity_ept(first);
+	vmcs_set_controls(PROC2_EPT_VIOLATION_VE);
+	vmcs_write(VIRTUALIZATION_EXCEPTION_INFORMATION_ADDRESS, physical_address(information));
+	vmcs_write(EPTP_INDEX, EPTP_INDEX_HERE);
+	ve_address = probed(0) + OFFSET;
+	return information;
+}
+
+static void expect_area(const struct ve_information *information, u64 access)
+{
+	expect_eq(information->reason, EXIT_EPT_VIOLATION);
+	expect_eq(information->busy, 0xffffffff);
+	/* Bits 2:0 the access, 5:3 what the entries allow, 7 and 8: of a linear address, to its translation. */
+	expect_bits(information->qualification, 0x1bf, access | BIT(7) | BIT(8));
+	expect_eq(information->linear, ve_address);
+	expect_eq(information->physical, ve_address);
+}
+
+TEST("feat.ve.convert", "An EPT violation with suppress #VE = 0 becomes #VE, with no exit", NEEDS_VE)
+{
+	struct ve_information *information = use_ve(0);
+
+	guest_run(guest_reads_ve_address);
+	expect_guest_fault(VECTOR_VE, 0);
+	expect_area(information, 1);
+	*information = (struct ve_information){ 0 };
+	guest_run(guest_writes_ve_address);
+	expect_guest_fault(VECTOR_VE, 0);
+	expect_area(information, 2);
+
+	/* Without the control the same violation exits. */
+	vmcs_clear_controls(PROC2_EPT_VIOLATION_VE);
+	information->busy = 0;
+	guest_run(guest_reads_ve_address);
+	expect_exit(EXIT_EPT_VIOLATION, .physical = ve_address);
+	expect_eq(information->busy, 0);
+}
+
+TEST("feat.ve.area", "#VE fills the information area, each field in its place", NEEDS_VE)
+{
+	struct ve_information *information = use_ve(0);
+
+	CASE("read");
+	guest_run(guest_reads_ve_address);
+	expect_guest_fault(VECTOR_VE, 0);
+	expect_area(information, 1);
+	expect_eq(information->eptp_index, EPTP_INDEX_HERE);
+	CASE("write");
+	*information = (struct ve_information){ 0 };
+	guest_run(guest_writes_ve_address);
+	expect_guest_fault(VECTOR_VE, 0);
+	expect_area(information, 2);
+	expect_eq(information->eptp_index, EPTP_INDEX_HERE);
+}
+
+TEST("feat.ve.suppressed", "Bit 63 of the EPT entry, or a dword at 4 that is not 0, keeps an EPT violation an exit",
+     NEEDS_VE)
+{
+	struct ve_information *information = use_ve(EPT_SUPPRESS_VE);
+
+	CASE("suppress #VE");
+	guest_run(guest_reads_ve_address);
+	expect_exit(EXIT_EPT_VIOLATION, .physical = ve_address);
+	expect_eq(information->reason, 0);
+	expect_eq(information->busy, 0);
+
+	for (u32 bit = 0; bit < 32; bit++) {
+		CASE("dword at 4: %#x", BIT(bit));
+		information = use_ve(0);
+		information->busy = BIT(bit);
+		guest_run(guest_reads_ve_address);
+		expect_exit(EXIT_EPT_VIOLATION, .physical = ve_address);
+		expect_eq(information->reason, 0);
+		expect_eq(information->busy, BIT(bit));
+	}
+}
+
+TEST("feat.ve.bitmap20", "#VE exits if bit 20 of the exception bitmap is 1", NEEDS_VE)
+{
+	struct ve_information *information = use_ve(0);
+
+	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_VE));
+	guest_run(guest_reads_ve_address);
+	expect_exit(EXIT_EXCEPTION_OR_NMI,
+		    .interruption = INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | VECTOR_VE);
+	expect_area(information, 1);
+
+	information->busy = 0;
+	vmcs_write(EXCEPTION_BITMAP, ~(u32)BIT(VECTOR_VE));
+	guest_run(guest_reads_ve_address);
+	expect_guest_fault(VECTOR_VE, 0);
+}
