@@ -159,37 +159,6 @@ TEST("hostload.cr4_la57", "CR4.LA57 changes with the exit of a guest with 5-leve
 	expect_bits(exit_probe.cr4, CR4_LA57, 0);
 }
 
-static void guest_writes_cr2(void)
-{
-	write_cr2(guest_value);
-}
-
-static void guest_takes_page_fault(void)
-{
-	TRY((void)*(volatile u8 *)guest_value);
-}
-
-TEST("hostload.cr2_untouched", "CR2 is the guest's after the exit")
-{
-	exit_probe_on();
-	for (u32 bit = 0; bit < 64; bit++) {
-		CASE("written by the guest, bit %u", bit);
-		guest_value = BIT(bit);
-		write_cr2(~guest_value);
-		guest_run(guest_writes_cr2);
-		expect_guest_done();
-		expect_eq(exit_probe.cr2, guest_value);
-		expect_eq(read_cr2(), guest_value);
-	}
-	for (u32 bit = 0; bit < 39; bit++) {
-		CASE("by a page fault that the guest handles");
-		guest_value = PAGE_WINDOW | BIT(bit);
-		guest_run(guest_takes_page_fault);
-		expect_guest_done();
-		expect_eq(exit_probe.cr2, guest_value);
-	}
-}
-
 static void guest_writes_dr7(void)
 {
 	write_dr7(guest_value);
