@@ -17,7 +17,7 @@ void (*cpu_fatal_hook)(const struct exception_frame *frame);
 
 extern const u8 ap_start[], ap_start_end[];
 extern const u32 ap_gdtr_offset, ap_gdt_offset;
-extern volatile u32 ap_next;
+extern volatile u32 ap_next;		/* the number that the next one to arrive gets */
 extern u32 ap_stacks[MAX_CPUS];
 void ap_main(u32 number);
 
@@ -139,6 +139,31 @@ unsigned int cpus_online(void)
 		start_others();
 	}
 	return online_now();
+}
+
+void cpu_init_ipi(unsigned int n)
+{
+	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_INIT);
+	delay_us(10000);
+}
+
+bool cpu_restart(unsigned int n)
+{
+	const u32 next = ap_next;
+	const unsigned int expected = online_now();
+
+	cpu_init_ipi(n);
+	cpus[n].recovery = NULL;
+	cpus[n].work = NULL;
+	__atomic_fetch_sub(&online, 1, __ATOMIC_SEQ_CST);
+	ap_next = n;
+	/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
+	for (int tries = 0; tries < 20 && online_now() < expected; tries++) {
+		apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+		wait_for_arrivals(expected, 50);
+	}
+	ap_next = next;
+	return online_now() == expected;
 }
 
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)

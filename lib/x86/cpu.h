@@ -66,6 +66,12 @@ struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
 
+/* INIT processor n: whatever it does, it then waits for a SIPI. Only cpu_restart() may follow but for SIPIs and INITs. */
+void cpu_init_ipi(unsigned int n);
+
+/* Send it to where the others wait for work, as at first; false: it does not come, and is not online any more. */
+bool cpu_restart(unsigned int n);
+
 struct cpu *cpu_number(unsigned int n);
 
 /* An exception outside every TRY: says so on the console and ends the image. */
