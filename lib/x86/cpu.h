@@ -66,7 +66,7 @@ struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
 
-/* INIT processor n: whatever it does, it then waits for a SIPI. Only cpu_restart() may follow but for SIPIs and INITs. */
+/* INIT processor n: whatever it does, it then waits for a SIPI. It has no other use until cpu_restart(). */
 void cpu_init_ipi(unsigned int n);
 
 /* Send it to where the others wait for work, as at first; false: it does not come, and is not online any more. */

@@ -91,7 +91,8 @@ TEST("guest.cpuid.implies", "a feature that is built on another has that one too
 		{ FEATURE_SSE2, FEATURE_SSE }, { FEATURE_SSE, FEATURE_FXSR }, { FEATURE_SSE3, FEATURE_SSE2 },
 		{ FEATURE_AVX, FEATURE_XSAVE }, { FEATURE_XSAVEOPT, FEATURE_XSAVE }, { FEATURE_XSAVEC, FEATURE_XSAVE },
 		{ FEATURE_XSAVES, FEATURE_XSAVEC }, { FEATURE_PKU, FEATURE_XSAVE }, { FEATURE_X2APIC, FEATURE_APIC },
-		{ FEATURE_TSC_DEADLINE, FEATURE_APIC }, { FEATURE_TSC_ADJUST, FEATURE_TSC }, { FEATURE_RDTSCP, FEATURE_TSC },
+		{ FEATURE_TSC_DEADLINE, FEATURE_APIC }, { FEATURE_TSC_ADJUST, FEATURE_TSC }, { FEATURE_RDTSCP,
+		FEATURE_TSC },
 		{ FEATURE_MCA, FEATURE_MCE }, { FEATURE_OSXSAVE, FEATURE_XSAVE }, { FEATURE_OSPKE, FEATURE_PKU },
 	};
 
@@ -159,7 +160,7 @@ TEST("guest.cpuid.leaf_b", "leaf 0BH echoes the sub-leaf, gives the x2APIC id in
 	expect(false);
 }
 
-TEST("guest.cpuid.leaf_d", "leaf 0DH: x87 and SSE are always there, and each state component lies behind the 576 bytes of legacy",
+TEST("guest.cpuid.leaf_d", "leaf 0DH: x87 and SSE are always there, the other state components behind their 576 bytes",
      NEEDS(FEATURE_XSAVE))
 {
 	const struct cpuid c = cpuid(0xd, 0);

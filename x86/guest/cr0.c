@@ -31,7 +31,8 @@ static void check_bit(const void *data)
 	expect_eq(read_cr0(), cr0);
 }
 
-#define BIT_ROW(name, bit) ROW("guest.cr0." name, #bit " can be written with 0 and with 1", check_bit, &(const u64){ bit })
+#define BIT_ROW(name, bit) \
+	ROW("guest.cr0." name, #bit " can be written with 0 and with 1", check_bit, &(const u64){ bit })
 BIT_ROW("mp", CR0_MP);
 BIT_ROW("em", CR0_EM);
 BIT_ROW("ts_bit", CR0_TS);

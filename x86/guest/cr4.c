@@ -39,7 +39,7 @@ static void check_bit(const void *data)
 }
 
 #define BIT_ROW(name, bit, ...)								\
-	ROW("guest.cr4." name, #bit " can be changed if CPUID has its feature, and not be set if not", check_bit,	\
+	ROW("guest.cr4." name, #bit " can be changed if CPUID has its feature, and not be set if not", check_bit, \
 	    &((const struct cr4_bit){ bit, { __VA_ARGS__ } }))
 BIT_ROW("vme", CR4_VME, FEATURE_VME);
 BIT_ROW("pvi", CR4_PVI, FEATURE_VME);
@@ -167,7 +167,8 @@ TEST("guest.cr4.fsgsbase_ud", "with FSGSBASE=0, RDFSBASE and WRGSBASE raise #UD"
 	expect_fault(fault, VECTOR_UD, 0);
 }
 
-TEST("guest.cr4.fsgsbase_values", "RDFSBASE and WRFSBASE see IA32_FS_BASE, 32 or 64 bits of it", NEEDS(FEATURE_FSGSBASE))
+TEST("guest.cr4.fsgsbase_values", "RDFSBASE and WRFSBASE see IA32_FS_BASE, 32 or 64 bits of it",
+     NEEDS(FEATURE_FSGSBASE))
 {
 	const u64 cr4 = read_cr4(), base = rdmsr(IA32_FS_BASE);
 	u64 wide, narrow;

@@ -1,14 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* "Debug Exceptions" and "Debug Registers": single steps, breakpoints, DR6 and DR7. */
-#include "guest.h"
-
-#define LABEL(name) extern const u8 name[]
-
-enum { DR6_BD = BIT(13), DR6_BS = BIT(14), DR7_GD = BIT(13), DR7_FIXED = BIT(10) };
-
-/* What is 1 in DR6 whatever happens; bits 11 (BLD), 12 and 16 (RTM) depend on features. */
-#define DR6_EVENTS 0xe00full
-#define DR6_ONES (0xffff0ff0ull & ~(BIT(11) | BIT(16)))
+/* "Debug Exceptions" and "Debug Registers": breakpoints, DR6 and DR7. */
+#include "debug.h"
 
 enum { EXECUTE = 0, WRITE = 1, IO = 2, READ_WRITE = 3 };
 
@@ -101,131 +93,6 @@ TEST("guest.dr.dr7_high", "DR7 refuses a 1 in each of bits 63:32")
 	}
 }
 
-/* ---- single steps */
-
-CODE(step, "pushfq; orq $0x100, (%rsp); popfq; step_first: nop; step_second: nop");
-LABEL(step_first); LABEL(step_second);
-
-TEST("guest.db.step", "TF=1 traps behind the instruction that follows POPF, with DR6.BS=1")
-{
-	write_dr6(DR6_ONES);
-	const struct fault fault = TRY(step());
-	expect_fault(fault, VECTOR_DB, 0);
-	expect_eq(fault.frame.rip, (u64)step_second);
-	expect_eq(read_dr6() & DR6_EVENTS, DR6_BS);
-	expect_eq(fault.frame.rflags & RFLAGS_TF, RFLAGS_TF);
-}
-
-static u64 steps[16];
-static volatile u32 step_count;
-static u64 handler_rflags;
-
-static void notes_steps(struct exception_frame *frame)
-{
-	handler_rflags = read_rflags();
-	if (step_count < ARRAY_SIZE(steps))
-		steps[step_count] = frame->rip;
-	step_count++;
-}
-
-static void count_steps(void (*function)(void))
-{
-	step_count = 0;
-	write_dr6(DR6_ONES);
-	interrupt_handle(VECTOR_DB, notes_steps);
-	function();
-	interrupt_handle(VECTOR_DB, NULL);
-}
-
-#define STEP_ON "pushfq; orq $0x100, (%rsp); popfq;"
-#define STEP_OFF "pushfq; andq $~0x100, (%rsp); popfq;"
-
-CODE(step_three, STEP_ON "nop; three_1: nop; three_2: nop; three_3:" STEP_OFF);
-LABEL(three_1); LABEL(three_2); LABEL(three_3);
-
-TEST("guest.db.step_each", "TF=1 traps behind each instruction, with TF=0 in the handler")
-{
-	count_steps(step_three);
-	expect_eq(steps[0], (u64)three_1);
-	expect_eq(steps[1], (u64)three_2);
-	expect_eq(steps[2], (u64)three_3);
-	expect_eq(step_count, 3 + 3);		/* PUSHF, AND and the POPF that clears TF */
-	expect_eq(handler_rflags & RFLAGS_TF, 0);
-}
-
-CODE(step_mov_ss, "mov %ss, %eax;" STEP_ON "nop; ss_1: mov %eax, %ss; nop; ss_2: nop; ss_3:" STEP_OFF);
-LABEL(ss_1); LABEL(ss_2); LABEL(ss_3);
-
-TEST("guest.db.step_mov_ss", "no single-step trap comes between MOV SS and the next instruction")
-{
-	count_steps(step_mov_ss);
-	expect_eq(steps[0], (u64)ss_1);
-	expect_eq(steps[1], (u64)ss_2);
-	expect_eq(steps[2], (u64)ss_3);
-}
-
-CODE(step_int, STEP_ON "int $0x63; step_behind_int: nop; step_behind_nop:" STEP_OFF);
-LABEL(step_behind_int); LABEL(step_behind_nop);
-
-TEST("guest.db.step_int", "INT n with TF=1 leads to its handler untrapped; the instruction behind it traps")
-{
-	interrupt_handle(0x63, interrupt_counter);
-	count_steps(step_int);
-	expect_eq(interrupt_count[0x63], 1);
-	expect_eq(steps[0], (u64)step_behind_nop);
-}
-
-CODE(step_rep, "push %rdi; sub $16, %rsp; mov %rsp, %rdi; mov $3, %ecx; xor %eax, %eax;" STEP_ON
-     "rep_here: rep stosb; rep_behind:" STEP_OFF "add $16, %rsp; pop %rdi");
-LABEL(rep_here); LABEL(rep_behind);
-
-TEST("guest.db.step_rep", "a REP string instruction traps after each iteration")
-{
-	count_steps(step_rep);
-	expect_eq(steps[0], (u64)rep_here);
-	expect_eq(steps[1], (u64)rep_here);
-	expect_eq(steps[2], (u64)rep_behind);
-}
-
-CODE(step_ud, STEP_ON "step_at_ud: ud2");
-LABEL(step_at_ud);
-
-TEST("guest.db.step_fault", "an instruction that faults does not trap, and its saved flags have TF=1")
-{
-	write_dr6(DR6_ONES);
-	const struct fault fault = TRY(step_ud());
-	expect_fault(fault, VECTOR_UD, 0);
-	expect_eq(fault.frame.rip, (u64)step_at_ud);
-	expect_eq(fault.frame.rflags & RFLAGS_TF, RFLAGS_TF);
-	expect_eq(read_dr6() & DR6_EVENTS, 0);
-}
-
-CODE(user_nops, "nop; user_nop_2: nop");
-LABEL(user_nop_2);
-
-TEST("guest.db.step_iret", "an IRET that sets TF traps behind the first instruction that it leads to")
-{
-	user_pages_on();
-	write_dr6(DR6_ONES);
-	const struct fault fault = run_at((const void *)user_nops, SELECTOR_USER_CODE64, SELECTOR_USER_DATA, RFLAGS_TF);
-	expect_fault(fault, VECTOR_DB, 0);
-	expect_eq(fault.frame.rip, (u64)user_nop_2);
-	expect_eq(fault.frame.cs & 3, 3);
-	expect_eq(read_dr6() & DR6_EVENTS, DR6_BS);
-}
-
-CODE(int1, ".byte 0xf1; behind_int1:");
-LABEL(behind_int1);
-
-TEST("guest.db.int1", "INT1 raises #DB with the address behind it, and leaves BS and B0-B3 alone")
-{
-	write_dr6(DR6_ONES);
-	const struct fault fault = TRY(int1());
-	expect_fault(fault, VECTOR_DB, 0);
-	expect_eq(fault.frame.rip, (u64)behind_int1);
-	expect_eq(read_dr6() & DR6_EVENTS, 0);
-}
-
 /* ---- breakpoints */
 
 CODE(three_nops, "nop; bp_here: nop; bp_behind: nop");
@@ -236,7 +103,8 @@ TEST("guest.db.execute", "each of the four breakpoints stops before an instructi
 	for (u32 n = 0; n < 4; n++) {
 		for (u32 enable = 1; enable <= 3; enable++) {
 			u64 dr6;
-			const struct fault fault = with_breakpoint(n, (u64)bp_here, dr7(n, EXECUTE, 1, enable), three_nops, &dr6);
+			const struct fault fault = with_breakpoint(n, (u64)bp_here, dr7(n, EXECUTE, 1, enable),
+					three_nops, &dr6);
 
 			CASE("DR%u, L and G %u", n, enable);
 			expect_fault(fault, VECTOR_DB, 0);
@@ -268,23 +136,6 @@ TEST("guest.db.disabled", "a breakpoint with L=0 and G=0 does nothing")
 	}
 }
 
-TEST("guest.db.rf", "IRET with RF=1 suppresses an instruction breakpoint once")
-{
-	user_pages_on();
-	write_dr0((u64)user_nops);
-	write_dr6(DR6_ONES);
-	write_dr7(dr7(0, EXECUTE, 1, 1));
-	const struct fault with = run_at((const void *)user_nops, SELECTOR_USER_CODE64, SELECTOR_USER_DATA, RFLAGS_RF | RFLAGS_TF);
-	const struct fault without = run_at((const void *)user_nops, SELECTOR_USER_CODE64, SELECTOR_USER_DATA, 0);
-	write_dr7(DR7_FIXED);
-	write_dr0(0);
-	expect_fault(with, VECTOR_DB, 0);
-	expect_eq(with.frame.rip, (u64)user_nop_2);
-	expect_eq(with.frame.rflags & RFLAGS_RF, 0);
-	expect_fault(without, VECTOR_DB, 0);
-	expect_eq(without.frame.rip, (u64)user_nops);
-}
-
 CODE(writes_watched, "movb $1, watched_address(%rip); db_write_behind: nop");
 CODE(reads_watched, "movb watched_address(%rip), %al; db_read_behind: nop");
 asm(".pushsection .data; .balign 16; watched_address: .fill 32, 1, 0; .popsection");
@@ -295,7 +146,8 @@ TEST("guest.db.write", "a write breakpoint traps behind a write, and not at a re
 {
 	for (u32 n = 0; n < 4; n++) {
 		u64 dr6;
-		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, WRITE, 1, 1), writes_watched, &dr6);
+		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, WRITE, 1, 1), writes_watched,
+				&dr6);
 
 		CASE("DR%u", n);
 		expect_fault(fault, VECTOR_DB, 0);
@@ -310,7 +162,8 @@ TEST("guest.db.read_write", "a read-or-write breakpoint traps behind either")
 {
 	for (u32 n = 0; n < 4; n++) {
 		u64 dr6;
-		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, READ_WRITE, 1, 2), writes_watched, &dr6);
+		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, READ_WRITE, 1, 2),
+				writes_watched, &dr6);
 
 		CASE("DR%u", n);
 		expect_fault(fault, VECTOR_DB, 0);
@@ -365,7 +218,8 @@ TEST("guest.db.overlap", "a data breakpoint traps when any byte of an access is 
 {
 	for (poke_offset = 0; poke_offset < 20; poke_offset++) {
 		u64 dr6;
-		const struct fault fault = with_breakpoint(3, (u64)watched_address + 10, dr7(3, WRITE, 2, 1), pokes_wide, &dr6);
+		const struct fault fault = with_breakpoint(3, (u64)watched_address + 10, dr7(3, WRITE, 2, 1),
+				pokes_wide, &dr6);
 
 		CASE("8 bytes from %u", poke_offset);
 		if (poke_offset + 8 > 10 && poke_offset < 12)
@@ -383,7 +237,8 @@ TEST("guest.db.mov_ss_data", "a data breakpoint of MOV SS traps behind the next 
 	u64 dr6;
 
 	*(volatile u32 *)watched_address = SELECTOR_DATA;
-	const struct fault fault = with_breakpoint(0, (u64)watched_address, dr7(0, READ_WRITE, 1, 1), mov_ss_watched, &dr6);
+	const struct fault fault = with_breakpoint(0, (u64)watched_address, dr7(0, READ_WRITE, 1, 1),
+			mov_ss_watched, &dr6);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rip, (u64)behind_shadow);
 	expect_eq(dr6 & DR6_EVENTS, 1);
@@ -421,15 +276,6 @@ TEST("guest.db.two", "an instruction that meets two breakpoints sets both bits")
 	write_dr3(0);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(dr6 & DR6_EVENTS, 9);
-}
-
-TEST("guest.db.dr6_keeps", "the processor does not clear B0-B3 of a #DB before")
-{
-	write_dr6(DR6_ONES | 0xf);
-	const struct fault fault = TRY(step());
-	expect_fault(fault, VECTOR_DB, 0);
-	expect_eq(read_dr6() & DR6_BS, DR6_BS);
-	write_dr6(DR6_ONES);
 }
 
 /* ---- general detect */

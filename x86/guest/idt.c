@@ -180,7 +180,8 @@ TEST("guest.idt.trap_gate", "a trap gate leaves IF alone")
 TEST("guest.idt.saved_flags", "each flag that POPF can set is in the saved image")
 {
 	for (unsigned int bit = 0; bit < 22; bit++) {
-		const u64 flag = BIT(bit) & (RFLAGS_ARITHMETIC | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT | RFLAGS_AC | BIT(21));
+		const u64 flag = BIT(bit) & (RFLAGS_ARITHMETIC | RFLAGS_IF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_NT |
+				RFLAGS_AC | BIT(21));
 
 		CASE("bit %u", bit);
 		call_v_with(flag | RFLAGS_FIXED);
@@ -346,7 +347,8 @@ TEST("guest.idt.null_selector", "a gate with a null selector raises #GP(0)")
 
 TEST("guest.idt.selector", "a gate to data, to code that is not 64-bit, or beyond the GDT raises #GP with the selector")
 {
-	static const u16 selectors[] = { SELECTOR_DATA, SELECTOR_CODE32, SELECTOR_CODE16, SELECTOR_USER_CODE64, 0x5000 };
+	static const u16 selectors[] = { SELECTOR_DATA, SELECTOR_CODE32, SELECTOR_CODE16, SELECTOR_USER_CODE64,
+			0x5000 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(selectors); i++) {
 		idt[V].selector = selectors[i];
@@ -376,147 +378,4 @@ TEST("guest.idt.offset", "a gate to an address that is not canonical raises #GP(
 	const struct fault fault = TRY(call_v());
 	restore(V);
 	expect_fault(fault, VECTOR_GP, 0);
-}
-
-/* ---- an exception during the delivery of an exception */
-
-CODE(raises_gp, "mov $0xfff0, %eax; mov %eax, %fs");
-CODE(raises_pf, "mov $0x8000100000, %rax; mov (%rax), %rax");
-CODE(raises_de, "xor %ecx, %ecx; div %ecx");
-
-/* The exception that comes of it if this vector's gate is not present. */
-static struct fault without_gate(u8 vector, void (*function)(void))
-{
-	idt[vector].type &= 0x7f;
-	const struct fault fault = TRY(function());
-	restore(vector);
-	return fault;
-}
-
-TEST("guest.exc.df_contributory", "a contributory exception during another one makes #DF(0)")
-{
-	struct fault fault = without_gate(VECTOR_GP, raises_gp);
-
-	expect_fault(fault, VECTOR_DF, 0);
-	fault = without_gate(VECTOR_DE, raises_de);
-	expect_fault(fault, VECTOR_DF, 0);
-}
-
-TEST("guest.exc.df_page_fault", "a contributory exception during a page fault makes #DF(0)")
-{
-	const struct fault fault = without_gate(VECTOR_PF, raises_pf);
-
-	expect_fault(fault, VECTOR_DF, 0);
-}
-
-/* Run with an IDT whose gates below (or from) `vector` are in a page that is not present. */
-static struct fault with_split_idt(u8 vector, bool below, void (*function)(void))
-{
-	u8 *pages = page_alloc_many(2);
-	const u64 offset = 0x1000 - vector * 16;
-
-	memcpy(pages + offset, idt, sizeof(idt));
-	page_map(PAGE_WINDOW, physical_address(pages), below ? 0 : PAGE_PRESENT | PAGE_WRITE);
-	page_map(PAGE_WINDOW + 0x1000, physical_address(pages + 0x1000), below ? PAGE_PRESENT | PAGE_WRITE : 0);
-	write_cr3(read_cr3());
-	write_idtr((struct table_register){ sizeof(idt) - 1, PAGE_WINDOW + offset });
-	const struct fault fault = TRY(function());
-	write_idtr(tables_idtr());
-	return fault;
-}
-
-TEST("guest.exc.serial_page_fault", "a page fault during a contributory exception is delivered for itself")
-{
-	const struct fault fault = with_split_idt(VECTOR_PF, true, raises_gp);
-
-	expect_fault(fault, VECTOR_PF, 0);
-	expect_eq(fault.cr2, PAGE_WINDOW + 0x1000 - (VECTOR_PF - VECTOR_GP) * 16);
-}
-
-TEST("guest.exc.df_two_page_faults", "a page fault during a page fault makes #DF(0)")
-{
-	/* CR2 tells the two. */
-	const struct fault fault = with_split_idt(VECTOR_PF, false, raises_pf);
-
-	expect_fault(fault, VECTOR_DF, 0);
-	expect_eq(read_cr2() & ~0xfffull, PAGE_WINDOW + 0x1000);
-}
-
-/* ---- IRET */
-
-static struct fault try_iret(u64 rip, u64 cs, u64 rflags, u64 rsp, u64 ss)
-{
-	return TRY(asm volatile("pushq %0; pushq %1; pushq %2; pushq %3; pushq %4; iretq"
-				: : "r"(ss), "r"(rsp), "r"(rflags), "r"(cs), "r"(rip) : "memory", "cc"));
-}
-
-TEST("guest.iret.nt", "IRET with NT=1 raises #GP(0) in IA-32e mode")
-{
-	const struct fault fault = TRY(asm volatile("pushq $0x4002; popfq; iretq" : : : "memory", "cc"));
-
-	expect_fault(fault, VECTOR_GP, 0);
-}
-
-TEST("guest.iret.rsp", "IRETQ without a change of CPL loads SS and RSP")
-{
-	const u64 top = (u64)other_stack + 1235;
-	const struct fault fault = try_iret((u64)user_ud2, SELECTOR_CODE64, RFLAGS_FIXED, top, SELECTOR_DATA);
-
-	expect_fault(fault, VECTOR_UD, 0);
-	expect_eq(fault.frame.rsp, top);
-	expect_eq(fault.frame.rip, (u64)user_ud2);
-}
-
-TEST("guest.iret.flags", "IRETQ at CPL 0 loads the flags")
-{
-	const u64 flags = RFLAGS_FIXED | RFLAGS_CF | RFLAGS_ZF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_AC | RFLAGS_OF;
-	const struct fault fault = try_iret((u64)user_ud2, SELECTOR_CODE64, flags, (u64)other_stack + 4096, SELECTOR_DATA);
-
-	expect_fault(fault, VECTOR_UD, 0);
-	expect_eq(fault.frame.rflags & ~(u64)RFLAGS_RF, flags);
-}
-
-TEST("guest.iret.refused", "IRETQ refuses a null CS, a CS that is no code, one beyond the GDT, and a wrong RPL")
-{
-	const u64 rsp = (u64)other_stack + 4096;
-	static const struct {
-		u64 cs, ss;
-		u32 error_code;
-	} cases[] = {
-		{ 0, SELECTOR_DATA, 0 }, { SELECTOR_DATA, SELECTOR_DATA, SELECTOR_DATA }, { 0x5000, SELECTOR_DATA, 0x5000 },
-		{ SELECTOR_CODE64 | 3, SELECTOR_USER_DATA, SELECTOR_CODE64 },
-		{ SELECTOR_USER_CODE64, SELECTOR_DATA, SELECTOR_DATA },
-		{ SELECTOR_USER_CODE64, 0, 0 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const struct fault fault = try_iret((u64)user_ud2, cases[i].cs, RFLAGS_FIXED, rsp, cases[i].ss);
-
-		CASE("CS %#x, SS %#x", cases[i].cs, cases[i].ss);
-		expect_fault(fault, VECTOR_GP, cases[i].error_code);
-	}
-}
-
-TEST("guest.iret.canonical", "IRETQ refuses an RIP that is not canonical")
-{
-	const struct fault fault = try_iret(NOT_CANONICAL, SELECTOR_CODE64, RFLAGS_FIXED, (u64)other_stack + 4096, SELECTOR_DATA);
-
-	expect_fault(fault, VECTOR_GP, 0);
-}
-
-TEST("guest.iret.null_segments", "IRET to CPL 3 makes DS and ES null if their DPL is below")
-{
-	static u16 ds, es;
-
-	user_pages_on();
-	asm volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA));
-	const struct fault fault = TRY(asm volatile("pushq %0; pushq %1; pushq $2; pushq %2; pushq %3; iretq"
-		     : : "i"(SELECTOR_USER_DATA), "r"((u64)other_stack + 4096), "i"(SELECTOR_USER_CODE64), "r"(user_ud2)
-		     : "memory", "cc"));
-	ds = read_ds();
-	es = read_es();
-	asm volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA));
-	expect_fault(fault, VECTOR_UD, 0);
-	expect_eq(ds, 0);
-	expect_eq(es, 0);
 }

@@ -69,7 +69,8 @@ TEST("guest.int.popf", "a POPF that sets IF lets an interrupt in at once")
 	expect_eq(came_at[0], (u64)behind_popf);
 }
 
-CODE(iret_if, "mov %rsp, %rax; mov %ss, %ecx; push %rcx; push %rax; pushfq; orq $0x200, (%rsp); mov %cs, %ecx; push %rcx;"
+CODE(iret_if, "mov %rsp, %rax; mov %ss, %ecx; push %rcx; push %rax; pushfq; orq $0x200, (%rsp);"
+     "mov %cs, %ecx; push %rcx;"
      "lea behind_iret(%rip), %rax; push %rax; iretq; behind_iret: nop; nop; cli");
 LABEL(behind_iret);
 
@@ -80,7 +81,8 @@ TEST("guest.int.iret", "an IRET that sets IF lets an interrupt in at once")
 	expect_eq(came_at[0], (u64)behind_iret);
 }
 
-CODE(cr8_lower, "mov $15, %eax; mov %rax, %cr8; sti; nop; nop; xor %eax, %eax; mov %rax, %cr8; behind_cr8: nop; nop; nop; cli");
+CODE(cr8_lower, "mov $15, %eax; mov %rax, %cr8; sti; nop; nop; xor %eax, %eax; mov %rax, %cr8;"
+     "behind_cr8: nop; nop; nop; cli");
 LABEL(behind_cr8);
 
 TEST("guest.int.cr8", "a MOV to CR8 that makes way lets an interrupt in, not before it")

@@ -281,7 +281,8 @@ static void load_io_tss(u32 limit)
 	io_tss.tss = this_cpu()->tss;
 	io_tss.tss.iomap_base = sizeof(io_tss.tss);
 	memset(io_tss.bitmap, 0xff, sizeof(io_tss.bitmap));
-	gdt[SELECTOR_SPARE / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	gdt[SELECTOR_SPARE / 8] = (limit & 0xffff) | (base & 0xffffff) << 16 | 0x89ull << 40 |
+			(base >> 24 & 0xff) << 56;
 	gdt[SELECTOR_SPARE / 8 + 1] = base >> 32;
 	asm volatile("ltr %w0" : : "r"(SELECTOR_SPARE) : "memory");
 	user_pages_on();

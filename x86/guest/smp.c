@@ -225,7 +225,8 @@ static volatile struct report *start_at(u8 vector)
 	return report;
 }
 
-TEST("guest.init.sipi", "a SIPI after INIT starts a processor in real mode in the page of its vector", NEEDS(NEED_CPUS(2)))
+TEST("guest.init.sipi", "a SIPI after INIT starts a processor in real mode in the page of its vector",
+     NEEDS(NEED_CPUS(2)))
 {
 	const volatile struct report *report = start_at(VECTOR_A);
 
@@ -236,7 +237,8 @@ TEST("guest.init.sipi", "a SIPI after INIT starts a processor in real mode in th
 	expect(cpu_restart(1));
 }
 
-TEST("guest.init.registers", "INIT leaves CR0 but for CD and NW, CR4, RFLAGS, DR7, DS and SS as a reset does", NEEDS(NEED_CPUS(2)))
+TEST("guest.init.registers", "INIT leaves CR0 but for CD and NW, CR4, RFLAGS, DR7, DS and SS as a reset does",
+     NEEDS(NEED_CPUS(2)))
 {
 	const volatile struct report *report = start_at(VECTOR_A);
 
@@ -280,7 +282,8 @@ TEST("guest.init.sipi_ignored", "a SIPI to a processor that runs is ignored", NE
 	expect(cpu_restart(1));
 }
 
-TEST("guest.init.interrupts", "a processor that waits for a SIPI takes no interrupt, and none waits for it", NEEDS(NEED_CPUS(2)))
+TEST("guest.init.interrupts", "a processor that waits for a SIPI takes no interrupt, and none waits for it",
+     NEEDS(NEED_CPUS(2)))
 {
 	memset((void *)taken_by, 0, sizeof(taken_by));
 	interrupt_handle(0x68, notes_taker);

@@ -119,16 +119,19 @@ static struct fault try_sysret(bool wide, u64 rip, u64 rflags)
 {
 	const struct syscall_msrs before = syscall_on(0);
 	const struct fault fault = TRY(if (wide)
-					       asm volatile("mov %1, %%r11; sysretq" : : "c"(rip), "r"(rflags) : "r11", "memory");
+					       asm volatile("mov %1, %%r11; sysretq" : : "c"(rip), "r"(rflags)
+							: "r11", "memory");
 				       else
-					       asm volatile("mov %1, %%r11; sysretl" : : "c"(rip), "r"(rflags) : "r11", "memory"));
+					       asm volatile("mov %1, %%r11; sysretl" : : "c"(rip), "r"(rflags)
+							: "r11", "memory"));
 
 	syscall_restore(before);
 	asm volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA));
 	return fault;
 }
 
-TEST("guest.sysret.to64", "SYSRETQ leads to 64-bit code at CPL 3: RIP from RCX, RFLAGS from R11, CS and SS from IA32_STAR")
+TEST("guest.sysret.to64", "SYSRETQ leads to 64-bit code at CPL 3: RIP from RCX, RFLAGS from R11, CS and SS from "
+     "IA32_STAR")
 {
 	user_pages_on();
 	const struct fault fault = try_sysret(true, (u64)sysret_target, RFLAGS_FIXED | RFLAGS_CF | RFLAGS_DF);
@@ -136,7 +139,8 @@ TEST("guest.sysret.to64", "SYSRETQ leads to 64-bit code at CPL 3: RIP from RCX, 
 	expect_eq(fault.frame.rip, (u64)sysret_ud);
 	expect_eq(fault.frame.cs, SELECTOR_USER_CODE64);
 	expect_eq(fault.frame.ss, SELECTOR_USER_DATA);
-	expect_bits(fault.frame.rflags, RFLAGS_ARITHMETIC | RFLAGS_DF | RFLAGS_FIXED, RFLAGS_CF | RFLAGS_DF | RFLAGS_FIXED);
+	expect_bits(fault.frame.rflags, RFLAGS_ARITHMETIC | RFLAGS_DF | RFLAGS_FIXED, RFLAGS_CF | RFLAGS_DF |
+			RFLAGS_FIXED);
 }
 
 TEST("guest.sysret.to32", "SYSRET without REX.W leads to compatibility mode at CPL 3")
@@ -256,7 +260,8 @@ TEST("guest.sysexit.to32", "SYSEXIT without REX.W leads to compatibility mode at
 	expect_eq(fault.frame.ss, (SELECTOR_SPARE + 8) | 3);
 }
 
-TEST("guest.sysexit.refused", "SYSEXIT raises #GP(0) if IA32_SYSENTER_CS[15:2] is 0, and if RDX or RCX is not canonical")
+TEST("guest.sysexit.refused", "SYSEXIT raises #GP(0) if IA32_SYSENTER_CS[15:2] is 0, and if RDX or RCX is not "
+     "canonical")
 {
 	need_sysenter();
 	const struct sysenter_msrs before = sysenter_set(3);
