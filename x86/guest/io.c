@@ -400,7 +400,8 @@ TEST("guest.io.bitmap_width", "a 16-bit or 32-bit access needs the bits of all i
 
 TEST("guest.io.bitmap_limit", "a port whose bit is beyond the limit of the TSS raises #GP")
 {
-	load_io_tss(sizeof(struct tss) + NOTHING / 8 + 1 - 1);		/* the byte before the port's is the last but one */
+	/* The byte of the ports before NOTHING is the last but one within the limit. */
+	load_io_tss(sizeof(struct tss) + NOTHING / 8);
 	memset(io_tss.bitmap, 0, sizeof(io_tss.bitmap));
 	port = NOTHING - 1;
 	struct fault fault = user_run(user_inb);

@@ -60,7 +60,8 @@ static void check_canonical_msr(const void *data)
 }
 
 #define ADDRESS_MSR(name, msr, ...)								\
-	ROW("guest.msr." name, #msr " keeps each bit of a canonical address", check_address_msr, &(const u32){ (u32)msr }, \
+	ROW("guest.msr." name, #msr " keeps each bit of a canonical address", check_address_msr, \
+	    &(const u32){ (u32)msr }, \
 	    ##__VA_ARGS__);									\
 	ROW("guest.msr." name "_canonical", #msr " refuses an address that is not canonical", check_canonical_msr, \
 	    &(const u32){ (u32)msr }, ##__VA_ARGS__)
