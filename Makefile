@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # make            all images: build/x86/NAME.elf, .rom and .tests (the list of its tests)
+# make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
 # make check      the self-tests, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
 # make V=1        show the commands
@@ -41,7 +42,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all clean install check check-fast check-images check-clang
+.PHONY: all docs standalone clean install check check-fast check-images check-clang
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -89,6 +90,22 @@ $(B)/x86/%.rom: $(B)/x86/%.bin $(B)/rom.bin scripts/mkrom
 $(B)/rom.bin: $(B)/lib/boot/rom.S.o lib/boot/rom.ld
 	$(Q)$(LD) -m elf_x86_64 -T lib/boot/rom.ld --oformat binary -o $@ $<
 
+# ---- what is handed out beside the images
+
+standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
+
+$(B)/standalone/%.run: $(B)/x86/%.elf $(B)/x86/%.rom $(B)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh
+	$(call say,PACK,$@)
+	$(Q)$(PYTHON) scripts/mkstandalone $(B)/x86 $* $@
+
+# From the same options as --help.
+docs: $(B)/docs/vmxcheck.1 $(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh
+
+MANUAL = cd scripts && $(PYTHON) -S -m vmxcheck.manual
+$(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py scripts/vmxcheck/__init__.py
+	$(Q)mkdir -p $(@D)
+	$(Q)($(MANUAL) $(if $(filter 1,$*),man,$*)) >$@
+
 # ---- checks
 
 check: check-fast check-images
@@ -118,14 +135,19 @@ compile_commands.json: Makefile config.mk $(LIB_SOURCES) $(IMAGE_SOURCES)
 
 # The installed tree has the same shape, so that the runner finds everything in its place.
 TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
-install: all
-	install -d $(TREE)/$(B)/x86 $(DESTDIR)$(PREFIX)/bin
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: all docs
+	install -d $(TREE)/$(B)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
+		$(SHARE)/zsh/site-functions
 	install -m 755 run_tests.sh $(TREE)/
 	install -m 644 unittests.cfg config.mk $(TREE)/
 	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(B)/x86/$(image),.elf .rom .tests)) $(TREE)/$(B)/x86/
 	cp -R scripts spec $(TREE)/
 	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +
 	ln -sf ../lib/vmxcheck/run_tests.sh $(DESTDIR)$(PREFIX)/bin/vmxcheck
+	install -m 644 $(B)/docs/vmxcheck.1 $(SHARE)/man/man1/
+	install -m 644 $(B)/docs/vmxcheck.bash $(SHARE)/bash-completion/completions/vmxcheck
+	install -m 644 $(B)/docs/vmxcheck.zsh $(SHARE)/zsh/site-functions/_vmxcheck
 
 clean:
 	$(Q)rm -rf $(B) compile_commands.json

@@ -32,6 +32,7 @@ struct guest {
 	bool launched;			/* enter by VMRESUME */
 	bool apic_timer_watchdog;	/* no VMX-preemption timer: arm the APIC timer for each entry */
 	struct recovery *recovery;	/* the guest's own, while the host runs */
+	u64 host_rsp;			/* for HOST_RSP; 0: the stack in use. Only with an exit probe (vmx/probe.h) */
 };
 
 extern struct guest guest;
@@ -45,7 +46,7 @@ extern volatile bool guest_running;
  */
 u32 guest_watchdog_ticks(void);
 
-#define GUEST_STACK_SIZE 16384
+#define GUEST_STACK_SIZE 65536
 extern u8 guest_stack[GUEST_STACK_SIZE];
 
 /*

@@ -82,7 +82,8 @@ void ap_main(u32 number)
 	cpu_load_tables(cpu);
 	apic_init();
 	cpu->apic_id = apic_id();
-	__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
+	if (cpu->starts++ == 0)
+		__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		if (cpu->work)
 			do_work(cpu);
@@ -147,25 +148,6 @@ void cpu_init_ipi(unsigned int n)
 	delay_us(10000);
 }
 
-bool cpu_restart(unsigned int n)
-{
-	const u32 next = ap_next;
-	const unsigned int expected = online_now();
-
-	cpu_init_ipi(n);
-	cpus[n].recovery = NULL;
-	cpus[n].work = NULL;
-	__atomic_fetch_sub(&online, 1, __ATOMIC_SEQ_CST);
-	ap_next = n;
-	/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
-	for (int tries = 0; tries < 20 && online_now() < expected; tries++) {
-		apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
-		wait_for_arrivals(expected, 50);
-	}
-	ap_next = next;
-	return online_now() == expected;
-}
-
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)
 {
 	if (n >= cpus_online()) {
@@ -177,6 +159,36 @@ void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)
 	cpus[n].work = fn;
 	if (n == 0)
 		do_work(&cpus[0]);
+}
+
+bool on_cpu_done(unsigned int n)
+{
+	return !cpus[n].work;
+}
+
+bool cpu_restart(unsigned int n)
+{
+	const unsigned int all = online_now();
+	const u32 starts = cpus[n].starts;
+	void (*const work)(void *) = cpus[n].work;
+
+	if (n == 0 || n >= all)
+		return false;
+	ap_next = n;				/* the number that it draws */
+	cpu_init_ipi(n);
+	cpus[n].work = NULL;
+	cpus[n].recovery = NULL;
+	for (int ms = 0; ms < 200 && cpus[n].starts == starts; ms++) {
+		/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
+		if (ms % 20 == 0)
+			apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+		delay_us(1000);
+	}
+	ap_next = all;
+	if (cpus[n].starts != starts)
+		return true;
+	cpus[n].work = work;
+	return false;
 }
 
 struct fault on_cpu_wait(unsigned int n)

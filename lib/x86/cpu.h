@@ -26,9 +26,11 @@ struct cpu {
 	u32 apic_id;
 	struct recovery *recovery;
 	const char *thrown;
+	void (*const *handlers)(struct exception_frame *);	/* 256 of its own; NULL: interrupt_handle's */
 	void (*volatile work)(void *);	/* on_cpu()'s, until it is done */
 	void *work_argument;
 	struct fault work_fault;
+	volatile u32 starts;		/* how often it has come up */
 	struct tss tss ALIGNED(16);
 	u8 ist_stack[IST_STACKS][4096] ALIGNED(16);
 	u8 user_entry_stack[4096] ALIGNED(16);	/* RSP0: for exceptions from CPL 3 */
@@ -66,10 +68,16 @@ struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
 
+/* Has the work of on_cpu_start() ended? */
+bool on_cpu_done(unsigned int n);
+
 /* INIT processor n: whatever it does, it then waits for a SIPI. It has no other use until cpu_restart(). */
 void cpu_init_ipi(unsigned int n);
 
-/* Send it to where the others wait for work, as at first; false: it does not come, and is not online any more. */
+/*
+ * Start processor n afresh (INIT, SIPI), whatever it was doing; false if it does not
+ * answer: INIT is blocked in VMX root operation. The page at 8000H must be as the start left it.
+ */
 bool cpu_restart(unsigned int n);
 
 struct cpu *cpu_number(unsigned int n);

@@ -49,6 +49,7 @@ class Ledger:
         self.faults: List[str] = []
         self.banner = ""
         self.boots = 0
+        self.fresh: List[Outcome] = []  # new or changed, for whoever shows them when they happen: takes them away
         self._hangs = 0
         self._why_missing = "the image was never booted"
 
@@ -120,12 +121,14 @@ class Ledger:
         before = self.outcomes.get(point.id)
         if before is None:
             self.outcomes[point.id] = outcome
+            self.fresh.append(outcome)
             self._last = point.id
             self._new += 1
             return True
         self._fault("%s is reported twice" % point.id)
         if before.verdict in (PASS, SKIP) and verdict == FAIL:
             self.outcomes[point.id] = outcome
+            self.fresh.append(outcome)
         return False
 
     def end_boot(self, how: str, words: str, limit: float, now: float) -> Optional[str]:
@@ -174,9 +177,10 @@ class Ledger:
         verdict = FAIL if self._bail else HANG if how == LIMIT else CRASH
         self._hangs += verdict == HANG
         torn = self.reader.torn
-        self.outcomes[identity] = Outcome(
+        outcome = self.outcomes[identity] = Outcome(
             identity, self.selected[identity], verdict, end, torn.checks if torn else 0, now - self._began,
             _diagnostics(torn.yaml if torn else (), torn.comments if torn else self.reader.comments_in_flight()), self._log)
+        self.fresh.append(outcome)
         self._new += 1
 
     def _blame(self, outcome: Outcome, how: str, end: str) -> None:
@@ -187,6 +191,7 @@ class Ledger:
             outcome.reason = "it reported %s, and behind it %s" % (said, end)
         else:
             outcome.reason += "; behind it " + end
+        self.fresh.append(outcome)
         self._hangs += how == LIMIT
 
     # ---- all boots

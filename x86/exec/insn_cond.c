@@ -59,7 +59,7 @@ static const struct instruction insn_invpcid = {
 TEST("exit.invpcid", "INVPCID with \"INVLPG exiting\" 1 exits with reason 58 and its displacement as qualification",
      NEEDS(PROC2_ENABLE_INVPCID, PROC_INVLPG_EXITING))
 {
-	/* Address size 9:7, segment 17:15, index invalid 22, base 26:23, base invalid 27, register of the type 31:28. */
+	/* Address size 9:7, segment 17:15, index invalid 22, base 26:23, base invalid 27, type register 31:28. */
 	const u32 looked_at = 7 << 7 | 7 << 15 | 1 << 22 | 0xf << 23 | 1 << 27 | 0xf0000000;
 	const u32 information = 2 << 7 | 3 << 15 | 1 << 22 | 0 << 23 | 0 << 27 | 1 << 28;
 
@@ -76,14 +76,14 @@ TEST("exit.invpcid", "INVPCID with \"INVLPG exiting\" 1 exits with reason 58 and
 	expect_guest_done();
 }
 
-TEST("exit.invpcid.ud", "INVPCID with \"enable INVPCID\" 0 raises #UD in the guest, also at CPL 3 and whatever may exit",
+TEST("exit.invpcid.ud", "INVPCID with \"enable INVPCID\" 0 raises #UD in the guest, at CPL 3 too",
      NEEDS(PROC2_ENABLE_INVPCID, PROC_INVLPG_EXITING))
 {
 	/* The control 0; 1, but the secondary controls not active. */
 	for (u32 way = 0; way < 2; way++)
 		for (u32 exiting = 0; exiting < 2; exiting++)
 			for (u32 cpl = 0; cpl < 4; cpl += 3) {
-				CASE("secondary controls inactive %u, \"INVLPG exiting\" %u, CPL %u", way, exiting, cpl);
+				CASE("secondary inactive %u, \"INVLPG exiting\" %u, CPL %u", way, exiting, cpl);
 				if (way) {
 					vmcs_set_controls(PROC2_ENABLE_INVPCID);
 					vmcs_clear_controls(PROC_ACTIVATE_SECONDARY_CONTROLS);

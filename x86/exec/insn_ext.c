@@ -29,7 +29,8 @@ static void run_xsaves(const struct instruction *instruction, u64 mask)
 	instruction_run(instruction);
 }
 
-TEST("exit.xsaves", "XSAVES and XRSTORS exit with reason 63 and 64 where EDX:EAX, IA32_XSS and the bitmap have a common bit",
+TEST("exit.xsaves",
+     "XSAVES and XRSTORS exit with reason 63 and 64 where EDX:EAX, IA32_XSS and the bitmap have a common bit",
      NEEDS(PROC2_ENABLE_XSAVES_XRSTORS, FEATURE_XSAVES))
 {
 	static const struct instruction *const instructions[] = { &xsaves, &xrstors };
@@ -43,7 +44,8 @@ TEST("exit.xsaves", "XSAVES and XRSTORS exit with reason 63 and 64 where EDX:EAX
 		for (u32 set = 0; set < 8; set++) {
 			const u64 mask = set & 1 ? ~0ull : ~bit, in_xss = set & 2 ? bit : 0;
 
-			CASE("%s, in EDX:EAX and IA32_XSS: %u, in the bitmap: %u", instructions[i]->text, set & 3, set >> 2);
+			CASE("%s, in EDX:EAX and IA32_XSS: %u, in the bitmap: %u",
+			     instructions[i]->text, set & 3, set >> 2);
 			wrmsr(IA32_XSS, in_xss);
 			vmcs_write(XSS_EXITING_BITMAP, set & 4 ? bit : ~bit);
 			run_xsaves(instructions[i], mask & ~(u64)7);	/* no x87, SSE or AVX state */
@@ -78,7 +80,8 @@ TEST("exit.xsaves.ud", "XSAVES and XRSTORS raise #UD in the guest with \"enable 
 	}
 }
 
-TEST("exit.umwait", "UMWAIT and TPAUSE raise #UD if not enabled, and exit with reasons 67 and 68 with \"RDTSC exiting\" 1",
+TEST("exit.umwait",
+     "UMWAIT and TPAUSE raise #UD if not enabled, and exit with reasons 67 and 68 with \"RDTSC exiting\" 1",
      NEEDS(PROC2_ENABLE_USER_WAIT_AND_PAUSE, FEATURE_WAITPKG, PROC_RDTSC_EXITING))
 {
 	static const struct instruction instructions[] = {
@@ -92,7 +95,7 @@ TEST("exit.umwait", "UMWAIT and TPAUSE raise #UD if not enabled, and exit with r
 				CASE("%s, enabled %u, RDTSC exiting %u", instructions[i].text, enabled, exiting);
 				vmcs_change_controls((const u32[]){ PROC2_ENABLE_USER_WAIT_AND_PAUSE, 0 }, enabled);
 				vmcs_change_controls((const u32[]){ PROC_RDTSC_EXITING, 0 }, exiting);
-				guest.regs.rax = guest.regs.rcx = guest.regs.rdx = 0;	/* a deadline that has passed */
+				guest.regs.rax = guest.regs.rcx = guest.regs.rdx = 0;	/* a deadline in the past */
 				instruction_run(&instructions[i]);
 				if (!enabled)
 					expect_guest_fault(VECTOR_UD, 0);
@@ -137,7 +140,8 @@ TEST("exit.encls_enclv", "ENCLS exits with reason 60, ENCLV with 70, where the b
 	expect_guest_fault(VECTOR_UD, 0);
 }
 
-TEST("exit.pconfig", "PCONFIG exits with reason 65 where the bit of EAX in its bitmap is 1, and raises #UD if not enabled",
+TEST("exit.pconfig",
+     "PCONFIG exits with reason 65 where the bit of EAX in its bitmap is 1, and raises #UD if not enabled",
      NEEDS(PROC2_ENABLE_PCONFIG, FEATURE_PCONFIG))
 {
 	static const struct instruction pconfig = { "PCONFIG", BYTES(0x0f, 0x01, 0xc5), EXIT_PCONFIG, 0 };

@@ -77,7 +77,8 @@ static void check_sysenter(void)
 
 static void check_syscall(void)
 {
-	const u64 efer = rdmsr(IA32_EFER), star = rdmsr(IA32_STAR), lstar = rdmsr(IA32_LSTAR), fmask = rdmsr(IA32_FMASK);
+	const u64 efer = rdmsr(IA32_EFER), star = rdmsr(IA32_STAR), lstar = rdmsr(IA32_LSTAR);
+	const u64 fmask = rdmsr(IA32_FMASK);
 
 	/* Not in the VMCS: the guest has the host's. SYSCALL: CS = 8; SYSRET: CS = 18H + 16, SS = 18H + 8. */
 	wrmsr(IA32_EFER, efer | EFER_SCE);

@@ -35,7 +35,9 @@ static const struct instruction insn_vmread_register = { "VMREAD RDX, RCX", BYTE
 static const struct instruction insn_vmwrite = {
 	"VMWRITE from memory", BYTES(0x0f, 0x79, 0x48, DISPLACEMENT), EXIT_VMWRITE, DISPLACEMENT
 };
-static const struct instruction insn_vmwrite_register = { "VMWRITE RCX, RDX", BYTES(0x0f, 0x79, 0xca), EXIT_VMWRITE, 0 };
+static const struct instruction insn_vmwrite_register = {
+	"VMWRITE RCX, RDX", BYTES(0x0f, 0x79, 0xca), EXIT_VMWRITE, 0
+};
 static const struct instruction insn_invept = {
 	"INVEPT", BYTES(0x66, 0x0f, 0x38, 0x80, 0x48, DISPLACEMENT), EXIT_INVEPT, DISPLACEMENT
 };
@@ -197,8 +199,8 @@ TEST("exit.uncond.xsetbv", "XSETBV exits with reason 55, but raises #GP at CPL 3
 TEST("exit.uncond.vmx_cpl3", "the VMX instructions exit at CPL 3 too, rather than raise #GP")
 {
 	static const struct instruction *const instructions[] = {
-		&insn_vmclear, &insn_vmlaunch, &insn_vmptrld, &insn_vmptrst, &insn_vmread, &insn_vmresume, &insn_vmwrite,
-		&insn_vmxoff, &insn_vmxon,
+		&insn_vmclear, &insn_vmlaunch, &insn_vmptrld, &insn_vmptrst, &insn_vmread, &insn_vmresume,
+		&insn_vmwrite, &insn_vmxoff, &insn_vmxon,
 	};
 
 	guest_set_cpl3();

@@ -175,7 +175,8 @@ static void set_pause_loop(u32 gap, u32 window)
 
 enum { MANY = 100000 };
 
-TEST("exit.pause.ple", "with \"PAUSE-loop exiting\" a loop of PAUSEs exits with reason 40 once it is longer than PLE_Window",
+TEST("exit.pause.ple",
+     "with \"PAUSE-loop exiting\" a loop of PAUSEs exits with reason 40 once it is longer than PLE_Window",
      NEEDS(PROC2_PAUSE_LOOP_EXITING))
 {
 	set_pause_loop(0x10000000, 10000);

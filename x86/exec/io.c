@@ -158,7 +158,8 @@ static void skip_outs(struct exception_frame *frame)
 	frame->rip += 1;
 }
 
-TEST("exec.iobitmap.every_port", "with one bit of the I/O bitmaps set, that port exits, out of all 65,536, and no other",
+TEST("exec.iobitmap.every_port",
+     "with one bit of the I/O bitmaps set, that port exits, out of all 65,536, and no other",
      NEEDS(PROC_USE_IO_BITMAPS))
 {
 	u8 *bitmaps = vmcs_use_io_bitmaps();

@@ -178,7 +178,8 @@ TEST("exit.prio.ins_segment", "an exit of INS or OUTS comes before the faults of
 			guest.regs.rsi = guest.regs.rdi = (u64)operand + 1;
 			guest_run_at(code);
 			if (exiting)
-				expect_exit(EXIT_IO, .qualification = row->qualification | IO_PORT(0x80), .rip = (u64)code);
+				expect_exit(EXIT_IO, .qualification = row->qualification | IO_PORT(0x80),
+					    .rip = (u64)code);
 			else
 				expect_guest_fault(faulting[i].vector, 0);
 		}

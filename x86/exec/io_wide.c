@@ -15,7 +15,7 @@ static bool is_outs(const struct io_form *form)
 	return (form->qualification & (IO_STRING | IO_IN)) == IO_STRING;
 }
 
-/* Safe to let go wrong: all but OUT, and not to the first ports. */
+/* OUT is the one that might harm if a broken processor let it through. */
 static bool is_plain_out(const struct io_form *form)
 {
 	return !(form->qualification & (IO_STRING | IO_IN));
@@ -134,7 +134,8 @@ static void check_all_exit(void)
 		for (u32 i = 0; i < TELLING_PORTS; i++) {
 			const struct io_form *form = &io_forms[f];
 			/* OUT, lest it be done by a broken processor, to other ports. */
-			const u16 port = is_plain_out(form) ? io_harmless_ports[i % HARMLESS_PORTS] : io_telling_port(i);
+			const u16 port =
+				is_plain_out(form) ? io_harmless_ports[i % HARMLESS_PORTS] : io_telling_port(i);
 
 			CASE("%s, port %#x", form->text, port);
 			io_run(form, port);

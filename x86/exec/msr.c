@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What an MSR access that does not exit does (SDM Vol. 3C, "Changes to Instruction Behavior in VMX Non-Root Operation"). */
+/*
+ * What an MSR access without an exit does (SDM Vol. 3C, "Changes to Instruction
+ * Behavior in VMX Non-Root Operation").
+ */
 #include "msr.h"
 
 TEST("exec.msrbitmap.pass_value", "without an exit WRMSR changes the real MSR, and RDMSR reads it",
