@@ -180,7 +180,14 @@ void under_ldtr_tr(void)
 
 /* ---- INVPCID */
 
-enum { INVPCID_ADDRESS = 0, INVPCID_CONTEXT = 1, INVPCID_LAST = 3 };
+enum { INVPCID_ADDRESS = 0, INVPCID_CONTEXT = 1 };
+
+static void invpcid_of_nothing(u64 type)
+{
+	const u64 descriptor[2] = { 0, 0 };
+
+	asm volatile("invpcid %0, %1" : : "m"(descriptor), "r"(type) : "memory");
+}
 
 void under_invpcid(void)
 {
@@ -188,11 +195,9 @@ void under_invpcid(void)
 	const u64 whole = under_gpr(information >> 28 & 0xf), type = under_in_64bit_mode() ? whole : (u32)whole;
 	u64 descriptor[2];
 
-	if (type > INVPCID_LAST) {
-		under_inject_code(VECTOR_GP, 0);
-		return;
-	}
-	if (!under_read(under_operand(information), descriptor, sizeof(descriptor), false))
+	/* Which types there are says the processor; what it makes of a descriptor depends on the guest's CR4. */
+	if (!UNDER_TRY(invpcid_of_nothing(type)) ||
+	    !under_read(under_operand(information), descriptor, sizeof(descriptor), false))
 		return;
 	if (descriptor[0] & ~0xfffull || (type == INVPCID_ADDRESS && !under_canonical(descriptor[1])) ||
 	    (type <= INVPCID_CONTEXT && descriptor[0] && !(under_cr4() & CR4_PCIDE))) {
