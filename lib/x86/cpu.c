@@ -129,7 +129,7 @@ static void start_others(void)
 	wait_for_arrivals(expected, 2);
 	if (online_now() < expected) {
 		apic_send_ipi_others(APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
-		wait_for_arrivals(expected, cpus_expected ? 2000 : 20);
+		wait_for_arrivals(expected, cpus_expected ? 2000 : 100);
 	}
 }
 
