@@ -24,6 +24,13 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
          "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr"]
 
 
+# What Jenkins' schema allows: the strictest of the usual readers.
+ATTRIBUTES = {
+    "testsuites": {"name", "time", "tests", "failures", "errors"},
+    "testsuite": {"name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname"},
+    "testcase": {"name", "time", "classname"}, "properties": set(), "property": {"name", "value"},
+    "failure": {"type", "message"}, "error": {"type", "message"}, "skipped": {"type", "message"},
+}
 DRIVER = """
 const seen = {};
 function note(name) {
@@ -112,7 +119,12 @@ class JUnit(Reports):
                 self.assertGreaterEqual(float(case.get("time", "-1")), 0)
                 self.assertLessEqual(len(list(case)), 1)
                 cases[(case.get("classname", ""), case.get("name", ""))] = case
+        del totals["skipped"]  # Jenkins' schema (junit-10.xsd) has no such attribute here
         self.assertEqual(totals, {key: int(root.get(key, "-1")) for key in totals})
+        self.assertEqual(set(root.keys()), {"name", "time", *totals})
+        for element in root.iter():
+            self.assertLessEqual(set(element.keys()), ATTRIBUTES[element.tag])
+            self.assertRegex(element.get("time", "0"), r"^[0-9]+(\.[0-9]+)?$")
         return cases
 
     def test_verdicts(self) -> None:
