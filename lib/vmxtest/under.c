@@ -95,13 +95,16 @@ static void handle_rdpmc(void)
 	under_retire();
 }
 
-/* RDRAND and RDSEED: the information has the register in 6:3 and the operand's size in 12:11. */
+/*
+ * RDRAND and RDSEED: the information has the register in 6:3 and the operand's size in 12:11; that of a 16-bit one
+ * is wrong in Bochs 2.7, so look at the instruction for it.
+ */
 static void finish_random(u64 value, u8 carry)
 {
 	const u32 information = vmcs_read(EXIT_INSTRUCTION_INFORMATION);
 	const u32 gpr = information >> 3 & 0xf, size = information >> 11 & 3;
-	const u64 mask = size == 0 ? 0xffff : size == 1 ? 0xffffffff : ~0ull;
-	const u64 kept = size == 0 ? under_gpr(gpr) & ~mask : 0;
+	const u64 mask = size == 2 ? ~0ull : under_has_prefix(0x66) ? 0xffff : 0xffffffff;
+	const u64 kept = mask == 0xffff ? under_gpr(gpr) & ~mask : 0;
 
 	under_set_gpr(gpr, kept | (value & mask));
 	vmcs_write(GUEST_RFLAGS, (vmcs_read(GUEST_RFLAGS) & ~(u64)RFLAGS_ARITHMETIC) | (carry ? RFLAGS_CF : 0));

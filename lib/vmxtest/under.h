@@ -82,6 +82,9 @@ bool under_write(u64 linear, const void *from, u32 size, bool user);
 bool under_may_write(u64 linear, u32 size, bool user);
 bool under_canonical(u64 linear);
 
+/* Has the instruction that exited this legacy prefix? For what no field says. */
+bool under_has_prefix(u8 prefix);
+
 /* The linear address of a memory operand, by the instruction information and the displacement (the qualification). */
 u64 under_operand(u32 information);
 

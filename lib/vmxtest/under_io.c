@@ -49,10 +49,11 @@ static void move_register(const struct io *io)
 static u64 address_mask(void)
 {
 	static const u64 masks[] = { 0xffff, 0xffffffff, ~0ull };
+	const u32 by_mode = under_in_64bit_mode() ? 2 : vmcs_read(GUEST_CS_ACCESS_RIGHTS) & BIT(14) ? 1 : 0;
 
 	if (vmx_capabilities()->basic & BIT(54))
 		return masks[vmcs_read(EXIT_INSTRUCTION_INFORMATION) >> 7 & 3];
-	return under_in_64bit_mode() ? ~0ull : 0xffffffff;
+	return masks[under_has_prefix(0x67) ? (by_mode == 1 ? 0 : 1) : by_mode];
 }
 
 /* A 32-bit write clears bits 63:32, a 16-bit one keeps the rest. */

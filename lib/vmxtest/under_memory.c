@@ -7,8 +7,6 @@
 #include "vmxtest/under.h"
 #include "x86/page.h"
 
-#include "libc/string.h"
-
 enum { ERROR_P = 1, ERROR_W = 2, ERROR_U = 4, ERROR_RSVD = 8 };
 
 struct access {
@@ -137,6 +135,33 @@ bool under_write(u64 linear, const void *from, u32 size, bool user)
 		*bytes[i] = ((const u8 *)from)[i];
 	under_note_breakpoints(linear, size, true, false);
 	return true;
+}
+
+static bool is_legacy_prefix(u8 byte)
+{
+	static const u8 prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+
+	for (size_t i = 0; i < sizeof(prefixes); i++)
+		if (prefixes[i] == byte)
+			return true;
+	return false;
+}
+
+bool under_has_prefix(u8 prefix)
+{
+	const u64 base = under_in_64bit_mode() ? 0 : vmcs_read(GUEST_CS_BASE);
+	const u64 first = base + vmcs_read(GUEST_RIP), length = vmcs_read(EXIT_INSTRUCTION_LENGTH);
+
+	for (u64 i = 0; i < length; i++) {
+		u8 *byte;
+
+		/* The processor has just fetched it: no fault. */
+		if (!translate_all(first + i, 1, false, under_cpl() == 3, &byte) || *byte == prefix)
+			return true;
+		if (!is_legacy_prefix(*byte))
+			return false;
+	}
+	return false;
 }
 
 /* SDM Vol. 3C, "Information for VM Exits Due to Instruction Execution": the same bits in all formats with an operand. */
