@@ -131,6 +131,7 @@ class Session:
             boots = command_lines(section.arguments, selected.available, selected.wanted, extra)
             limit = timeout or section.timeout or DEFAULT_TIMEOUT
             self.jobs.append(Job(section, selected.image, backend, boots, limit, Ledger(selected.wanted)))
+            backend.prepare()
             self._add_target(backend)
         if problems:
             raise Problem("\n".join(problems))
@@ -164,6 +165,8 @@ class Session:
             self._results.interrupted = runner.run()
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        for backend in {id(job.backend): job.backend for job in self.jobs}.values():
+            self._results.targets[self._target_name(backend)].update(backend.facts())
         order = {name: place for place, name in enumerate(self._order)}
         self._results.points.sort(key=lambda point: order[point.image])
         self._results.images.sort(key=lambda image: order[image["image"]])
@@ -196,7 +199,7 @@ class Session:
         point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics)
-        line = table.find(outcome.id, {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name})
+        line = table.find(outcome.id, {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()})
         if line and outcome.verdict in (FAIL, CRASH, HANG):
             point.verdict = KNOWN
             point.known = _excuse(line)
