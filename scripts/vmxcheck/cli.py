@@ -7,6 +7,7 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, Optional
 
@@ -15,6 +16,7 @@ from .backends import Chooser
 from .config import BACKENDS, Section, load as load_config
 from .errors import Problem
 from .images import Image, load as load_image
+from .l0.options import L0Options
 from .report import Report, TapWriter, emit
 from .results import Results
 from .selection import split_patterns
@@ -55,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--config", type=Path, metavar="FILE", help="instead of unittests.cfg")
     add("--build", type=Path, metavar="DIR", help="instead of build; nothing is made then")
     add("--known", type=Path, metavar="DIR", help="instead of spec/known")
+    L0Options.add_to(parser)
     add("--version", action="version", version="vmxcheck " + VERSION)
     return parser
 
@@ -92,6 +95,7 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
     results_base = options.results or (TOP if (TOP / "Makefile").exists() else Path.cwd()) / "results"
     sections = load_config(config)
     backends = [name for word in options.backend for name in word.split(",") if name != "auto"]
+    settings = replace(settings, l0=L0Options.of(options, backends))
     patterns = split_patterns(options.patterns)
     groups = [group for word in options.group for group in word.replace(",", " ").split()]
 
@@ -191,6 +195,7 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
     for name in ("config", "build", "known", "timeout"):
         if getattr(options, name):
             words += ["--" + name, str(getattr(options, name))]
+    words += L0Options.of(options, ["kvm-on-bochs"]).words()
     repro = Repro(program if "/" in program else "./" + program, words, os.environ)
     for section in sections:
         for identity in images[section.file].tests:
