@@ -24,8 +24,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { KICK_HZ = 100 };
-
 static char hello[4096];
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -132,7 +130,7 @@ static void prepare(void)
 	say_parameters("kvm_intel");
 	if (access("/dev/kvm", R_OK | W_OK))
 		say("problem=there is no /dev/kvm\n");
-	trouble = kick_start(KICK_HZ);
+	trouble = kick_start();
 	if (trouble)
 		say("problem=the kick does not work: %s\n", trouble);
 	report_bytes(REPORT_HELLO, hello, strlen(hello));

@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * Bochs (2.7 and today's) leaves external interrupts masked after a VM entry with RFLAGS.IF = 0 in
- * host and guest, although "external-interrupt exiting" is 1: a guest that spins with interrupts off would
- * starve L0 for ever. An NMI always exits. So IRQ 0 (the PIT, which Linux does not use here), pin 2 of the
- * I/O APIC, becomes an NMI; on its way out of the guest L0 takes whatever else is pending.
- */
 #include "kick.h"
 
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/io.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-const char *kick_start(unsigned int hz)
+/* IRQ 0, the PIT, which Linux does not use here, is pin 2 of the I/O APIC: it becomes an NMI. */
+const char *kick_start(void)
 {
-	enum {
-		IOAPIC = 0xfec00000, SELECT = 0, WINDOW = 4, PIN = 2, REDIRECTION = 0x10 + 2 * PIN, DELIVER_NMI = 0x400,
-		PIT_CHANNEL0 = 0x40, PIT_MODE = 0x43, RATE_GENERATOR = 0x34, PIT_HZ = 1193182,
-	};
-	const unsigned int divisor = PIT_HZ / hz;
+	enum { IOAPIC = 0xfec00000, SELECT = 0, WINDOW = 4, PIN = 2, REDIRECTION = 0x10 + 2 * PIN, DELIVER_NMI = 0x400 };
 	volatile uint32_t *ioapic;
 	const int fd = open("/dev/mem", O_RDWR | O_SYNC | O_CLOEXEC);
 
@@ -34,9 +26,16 @@ const char *kick_start(unsigned int hz)
 	ioapic[SELECT] = REDIRECTION;
 	ioapic[WINDOW] = DELIVER_NMI;		/* edge, not masked */
 	munmap((void *)ioapic, 4096);
-
-	outb(RATE_GENERATOR, PIT_MODE);
-	outb(divisor & 0xff, PIT_CHANNEL0);
-	outb(divisor >> 8, PIT_CHANNEL0);
+	kick_put_off();
 	return NULL;
+}
+
+/* Mode 0: OUT falls with the mode and rises when the count, begun anew by each call, comes to its end. */
+void kick_put_off(void)
+{
+	enum { PIT_CHANNEL0 = 0x40, PIT_MODE = 0x43, COUNT_DOWN = 0x30, PIT_HZ = 1193182, COUNT = PIT_HZ / 1000 * KICK_AFTER_MS };
+
+	outb(COUNT_DOWN, PIT_MODE);
+	outb(COUNT & 0xff, PIT_CHANNEL0);
+	outb(COUNT >> 8, PIT_CHANNEL0);
 }

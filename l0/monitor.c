@@ -6,6 +6,7 @@
  * Bytes to COM1 are coalesced: KVM keeps them in a ring, and only the read of the line status, which
  * the image does for each 16 of them, comes back here.
  */
+#include "kick.h"
 #include "monitor.h"
 #include "report.h"
 
@@ -30,7 +31,7 @@ enum {
 	EXIT_PORT = 0xf4,
 	START_INFO = 0x90000, MEMORY_MAP = 0x90100, COMMAND_LINE = 0x90200,	/* in the image's memory */
 	MOST_CPUS = 64,
-	POLL_NS = 20 * 1000 * 1000,
+	POLL_NS = KICK_PUT_OFF_MS * 1000 * 1000,
 	PULSE_POLLS = 25,
 };
 
@@ -362,6 +363,7 @@ static void end_at_limit(const struct job *job)
 		pthread_kill(cpus[0].thread, SIGUSR1);
 		pthread_mutex_unlock(&lock);
 		nanosleep(&wait, NULL);
+		kick_put_off();
 		out = pthread_tryjoin_np(cpus[0].thread, NULL) == 0;
 		pthread_mutex_lock(&lock);
 	}
@@ -375,6 +377,7 @@ static void watch(const struct job *job)
 
 	for (unsigned int polls = 1;; polls++) {
 		nanosleep(&wait, NULL);
+		kick_put_off();
 		pthread_mutex_lock(&lock);
 		drain_ring();
 		kernel_log_report();

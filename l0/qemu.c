@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Unmodified QEMU inside L0, started as people start it; its serial port comes through a pipe. */
+#include "kick.h"
 #include "monitor.h"
 #include "report.h"
 
@@ -94,10 +95,10 @@ static void judge(int status)
 
 void qemu_run(const struct job *job, const void *image)
 {
-	enum { POLL_MS = 100, PULSE_MS = 500 };
+	enum { PULSE_POLLS = 25 };
 	char buffer[512];
 	int pipes[2];
-	unsigned int silent = 0;
+	unsigned int polls = 0;
 	pid_t child;
 
 	write_image(job, image);
@@ -107,17 +108,17 @@ void qemu_run(const struct job *job, const void *image)
 	close(pipes[1]);
 	for (;;) {
 		struct pollfd wait = { .fd = pipes[0], .events = POLLIN };
-		const int ready = poll(&wait, 1, POLL_MS);
+		const int ready = poll(&wait, 1, KICK_PUT_OFF_MS);
 		const ssize_t size = ready > 0 ? read(pipes[0], buffer, sizeof(buffer)) : -1;
 
+		kick_put_off();
 		kernel_log_report();
 		for (ssize_t i = 0; i < size; i++)
 			output_byte(buffer[i]);
 		output_flush();
 		if (size == 0)
 			break;
-		silent += POLL_MS;
-		if (silent % PULSE_MS == 0)
+		if (++polls % PULSE_POLLS == 0)
 			report(REPORT_PULSE, "%u", output_idle_ms());
 		if (job->limit_ms && output_idle_ms() > job->limit_ms)
 			finish(END_LIMIT, "no progress for the time limit, under QEMU");
