@@ -2,6 +2,7 @@
 #
 # make            all images: build/x86/NAME.elf, .rom and .tests (the list of its tests)
 #                 and what L0 of the backend kvm-on-bochs is made of: build/l0
+# make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
 # make check      the self-tests, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
 # make check-kvm  all images under Linux KVM on Bochs
@@ -43,7 +44,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all clean install check check-fast check-images check-clang check-kvm check-kvm-smoke
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-kvm-smoke
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -111,6 +112,22 @@ $(B)/l0/init: $(L0_OBJECTS)
 $(B)/l0/loader.bin: $(B)/l0/loader.S.o
 	$(Q)$(LD) -m elf_x86_64 -Ttext 0x7c00 --oformat binary -o $@ $<
 
+# ---- what is handed out beside the images
+
+standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
+
+$(B)/standalone/%.run: $(B)/x86/%.elf $(B)/x86/%.rom $(B)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh
+	$(call say,PACK,$@)
+	$(Q)$(PYTHON) scripts/mkstandalone $(B)/x86 $* $@
+
+# From the same options as --help.
+docs: $(B)/docs/vmxcheck.1 $(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh
+
+MANUAL = cd scripts && $(PYTHON) -S -m vmxcheck.manual
+$(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py scripts/vmxcheck/__init__.py
+	$(Q)mkdir -p $(@D)
+	$(Q)($(MANUAL) $(if $(filter 1,$*),man,$*)) >$@
+
 # ---- checks
 
 check: check-fast check-images
@@ -144,8 +161,10 @@ compile_commands.json: Makefile config.mk $(LIB_SOURCES) $(IMAGE_SOURCES)
 
 # The installed tree has the same shape, so that the runner finds everything in its place.
 TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
-install: all
-	install -d $(TREE)/$(B)/x86 $(DESTDIR)$(PREFIX)/bin
+SHARE := $(DESTDIR)$(PREFIX)/share
+install: all docs
+	install -d $(TREE)/$(B)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
+		$(SHARE)/zsh/site-functions
 	install -m 755 run_tests.sh $(TREE)/
 	install -m 644 unittests.cfg config.mk $(TREE)/
 	$(if $(L0_FILES),install -d $(TREE)/$(B)/l0 && install -m 644 $(L0_FILES) $(TREE)/$(B)/l0/)
@@ -153,6 +172,9 @@ install: all
 	cp -R scripts spec $(TREE)/
 	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +
 	ln -sf ../lib/vmxcheck/run_tests.sh $(DESTDIR)$(PREFIX)/bin/vmxcheck
+	install -m 644 $(B)/docs/vmxcheck.1 $(SHARE)/man/man1/
+	install -m 644 $(B)/docs/vmxcheck.bash $(SHARE)/bash-completion/completions/vmxcheck
+	install -m 644 $(B)/docs/vmxcheck.zsh $(SHARE)/zsh/site-functions/_vmxcheck
 
 clean:
 	$(Q)rm -rf $(B) compile_commands.json

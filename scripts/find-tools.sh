@@ -280,6 +280,27 @@ detect_python()
 	fi
 }
 
+# What only the reports need. Debian's packages are seen by Debian's interpreter alone.
+detect_python_modules()
+{
+	modules=''
+	[ -z "$PYTHON" ] || modules=$("$PYTHON" -c 'from importlib.util import find_spec
+print(*[name for name in ("jinja2", "junitparser") if find_spec(name)])' </dev/null 2>/dev/null)
+	for module in jinja2:--html junitparser:--junit; do
+		need="for ${module#*:} only"
+		module=${module%%:*}
+		case " $modules " in
+		*" $module "*) line run "Python $module" "found, $need" ;;
+		*)
+			# Another interpreter would not see the package.
+			case $PYTHON in
+			'' | /usr/bin/python3) missing run "Python $module" "python3-$module" "needed $need" ;;
+			*) missing run "Python $module" - "$PYTHON has no module $module; needed $need" ;;
+			esac ;;
+		esac
+	done
+}
+
 detect_emulators()
 {
 	look_for run QEMU qemu-system-x86_64 qemu-system-x86
@@ -344,6 +365,15 @@ detect_check_tools()
 	PROVE=$path
 	look_for check shellcheck shellcheck shellcheck
 	SHELLCHECK=$path
+	look_for check gdb gdb gdb
+	look_for check zsh zsh zsh
+	look_for check parallel parallel parallel
+	# Its --version takes a second: not asked.
+	if path=$(path_of chromium); then
+		line check chromium "$path"
+	else
+		missing check chromium chromium 'no chromium'
+	fi
 }
 
 detect()
@@ -354,6 +384,7 @@ detect()
 	detect_binutils
 	detect_make
 	detect_python
+	detect_python_modules
 	detect_emulators
 	detect_l0
 	detect_unshare

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * u64 vmx_enter(struct guest_registers *regs, u64 launch)
+ * u64 vmx_enter(struct guest_registers *regs, u64 launch, u64 host_rsp)
  *
- * VMLAUNCH (launch != 0) or VMRESUME with the guest's general registers loaded.
+ * VMLAUNCH (launch != 0) or VMRESUME with the guest's general registers loaded. The
+ * field HOST_RSP is host_rsp; 0 for this stack, as vmx_exit_point wants it.
  * Returns 0 after a VM exit, the registers stored; RFLAGS (never 0) if the
  * instruction failed; and bit 63 | vector << 32 | error code if it faulted.
  */
@@ -20,8 +21,11 @@ vmx_enter:
 	push %r15
 	pushfq
 	push %rdi
+	mov %rsp, vmx_enter_rsp(%rip)
+	test %rdx, %rdx
+	cmovz %rsp, %rdx
 	mov $HOST_RSP, %eax
-	vmwrite %rsp, %rax
+	vmwrite %rdx, %rax
 	test %rsi, %rsi
 	mov 0(%rdi), %rax
 	mov 8(%rdi), %rbx
@@ -79,6 +83,11 @@ out:
 	pop %rbp
 	pop %rbx
 	ret
+
+	.bss
+	.balign 8
+	.globl vmx_enter_rsp		/* the stack that vmx_exit_point needs */
+vmx_enter_rsp: .skip 8
 
 	.section .fixups, "a"
 	.quad 1b, faulted

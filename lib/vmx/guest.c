@@ -15,7 +15,7 @@ volatile bool guest_running;
 u8 guest_stack[GUEST_STACK_SIZE] ALIGNED(16);
 
 extern const u8 guest_start[], guest_fault_entry[];
-u64 vmx_enter(struct guest_registers *regs, u64 launch);
+u64 vmx_enter(struct guest_registers *regs, u64 launch, u64 host_rsp);
 void guest_take_fault(void);
 
 static struct recovery outermost;
@@ -88,7 +88,7 @@ struct outcome guest_enter(void)
 		arm_apic_timer();
 	recovery_set(guest.recovery);
 	guest_running = true;
-	result = vmx_enter(&guest.regs, !guest.launched);
+	result = vmx_enter(&guest.regs, !guest.launched, guest.host_rsp);
 	guest_running = false;
 	guest.recovery = recovery_current();
 	recovery_set(host);

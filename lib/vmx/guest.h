@@ -32,6 +32,7 @@ struct guest {
 	bool launched;			/* enter by VMRESUME */
 	bool apic_timer_watchdog;	/* no VMX-preemption timer: arm the APIC timer for each entry */
 	struct recovery *recovery;	/* the guest's own, while the host runs */
+	u64 host_rsp;			/* for HOST_RSP; 0: the stack in use. Only with an exit probe (vmx/probe.h) */
 };
 
 extern struct guest guest;

@@ -17,11 +17,15 @@ void guest_set_cpl(u32 cpl);
 void guest_set_compatibility(void);
 
 /*
- * Protected mode outside of IA-32e mode: 32-bit code at CPL 0 (see guest_run_at), PAE paging with an identity map of
- * 4 GiB, whose four PDPTEs are returned; flat segments. The IDT is a 64-bit one: a test that delivers an event
- * brings its own.
+ * 32-bit protected mode at CPL 0, an identity map of 4 GiB with 32-bit paging (4-MByte pages) or PAE paging, whose
+ * four PDPTEs are returned; otherwise as guest_set_compatibility. The IDT is a 64-bit one: a test that delivers an
+ * event brings its own.
  */
-u64 *guest_set_protected_32(void);
+void guest_set_32bit(void);
+u64 *guest_set_pae(void);
+
+/* Real mode, segments all selector:0; sets "unrestricted guest" with an identity EPT. No interrupt can be delivered. */
+void guest_set_real(u16 selector);
 
 /*
  * Virtual-8086 mode at 32-bit PAE paging, an identity map of 4 GiB; segments all

@@ -24,6 +24,8 @@ static void try_vmxon_unlocked(void)
 	const u64 region = physical_address(&vmxon_region);
 	const u64 cr4 = read_cr4();
 
+	if (vmxon_while_unlocked.kind != OUTCOME_NONE)
+		return;
 	vmxon_region.revision = vmx_capabilities()->revision;
 	prepare_control_registers();
 	vmxon_while_unlocked = vmxon(&region, NULL);
@@ -53,14 +55,22 @@ bool vmx_usable(char *reason, size_t size)
 	return true;
 }
 
-void vmx_on(void)
+void vmx_on_with(struct vmcs_region *own)
 {
-	const u64 region = physical_address(&vmxon_region);
+	const u64 region = physical_address(own);
+	static char reason[128];
 
-	vmxon_region.revision = vmx_capabilities()->revision;
+	if (!vmx_usable(reason, sizeof(reason)))
+		throw(reason);
+	own->revision = vmx_capabilities()->revision;
 	prepare_control_registers();
 	if (vmxon(&region, NULL).kind != OUTCOME_SUCCEED)
 		throw("VMXON does not succeed");
+}
+
+void vmx_on(void)
+{
+	vmx_on_with(&vmxon_region);
 }
 
 void vmx_off(void)

@@ -25,6 +25,9 @@ extern struct outcome vmxon_while_unlocked;
 /* Enter VMX operation with the suite's own VMXON region, and leave it. Throw on failure. */
 void vmx_on(void);
 void vmx_off(void);
+
+/* The same with another VMXON region: on another processor, each of which needs its own. */
+void vmx_on_with(struct vmcs_region *own);
 extern struct vmcs_region vmxon_region, vmcs_region;
 
 /* A fresh region, with the processor's revision identifier (a page of page_alloc's). */

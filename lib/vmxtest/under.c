@@ -2,18 +2,27 @@
 /*
  * under=vmx: the image becomes its own hypervisor. It enters VMX operation, makes
  * itself the guest with nothing intercepted but what must be, and runs its tests
- * there: what held outside must hold inside.
+ * there: what held outside must hold inside. More words, joined by +, in any order:
  *
- *	under=vmx	the least interception
- *	under=vmx+ept	the same, with an identity EPT
+ *	ept		with an identity EPT
+ *	intercept	whatever can exit does, and is emulated; with ept the EPT forgets now and then
  */
 #include "vmx/ept.h"
+#include "vmxtest/under.h"
 #include "vmxtest/vmxtest.h"
 
 #include "libc/printf.h"
 #include "libc/string.h"
 
-static char failure[192];
+static char failure[224];
+static const char *gave_up;
+
+void under_give_up(const char *reason)
+{
+	gave_up = reason;
+}
+
+/* ---- controls */
 
 /* Controls without which an instruction that works outside would raise #UD inside. */
 static const u32 enabling[] = {
@@ -21,129 +30,141 @@ static const u32 enabling[] = {
 	PROC2_ENABLE_PCONFIG,
 };
 
-static void prepare(void)
+static const u32 intercepting[] = {
+	PROC_CR3_LOAD_EXITING, PROC_CR3_STORE_EXITING, PROC_CR8_LOAD_EXITING, PROC_CR8_STORE_EXITING,
+	PROC_MOV_DR_EXITING, PROC_RDTSC_EXITING, PROC_RDPMC_EXITING, PROC_UNCONDITIONAL_IO_EXITING,
+	PROC_INVLPG_EXITING, PROC_PAUSE_EXITING, PROC2_WBINVD_EXITING, PROC2_DESCRIPTOR_TABLE_EXITING,
+	PROC2_RDRAND_EXITING, PROC2_RDSEED_EXITING,
+};
+
+static void set_controls(const u32 *controls, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (has(controls[i]))
+			vmcs_set_controls(controls[i]);
+}
+
+static void prepare(bool intercept)
 {
 	vmcs_clear_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
 	guest.apic_timer_watchdog = false;
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	/* DR7 and IA32_DEBUGCTL are the guest's own across exits. */
-	vmcs_set_controls(EXITCTL_SAVE_DEBUG_CONTROLS, ENTRYCTL_LOAD_DEBUG_CONTROLS);
-	for (size_t i = 0; i < ARRAY_SIZE(enabling); i++)
-		if (has(enabling[i]))
-			vmcs_set_controls(enabling[i]);
-	if (has(PROC_USE_MSR_BITMAPS))
-		vmcs_use_msr_bitmap();
-	/* The guest sees no VMX: CR4.VMXE reads as 0 and cannot be set. */
-	vmcs_write(CR4_GUEST_HOST_MASK, CR4_VMXE);
-	vmcs_write(CR4_READ_SHADOW, 0);
-}
-
-static void inject(u8 vector, bool with_error_code, u32 error_code)
-{
-	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION,
-		   INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | vector |
-		   (with_error_code ? INTERRUPTION_ERROR_CODE : 0));
-	vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, error_code);
-}
-
-/* The guest's value in EDX:EAX. */
-static u64 edx_eax(void)
-{
-	return guest.regs.rdx << 32 | (u32)guest.regs.rax;
-}
-
-static void handle_cpuid(void)
-{
-	const u32 leaf = guest.regs.rax;
-	struct cpuid c = cpuid(leaf, guest.regs.rcx);
-	const u64 cr4 = vmcs_read(GUEST_CR4);
-
-	/* What CPUID says of CR4 is the guest's CR4, and there is no VMX. */
-	if (leaf == 1)
-		c.ecx = (c.ecx & ~(u32)(BIT(5) | BIT(27))) | (cr4 & CR4_OSXSAVE ? BIT(27) : 0);
-	if (leaf == 7 && (u32)guest.regs.rcx == 0)
-		c.ecx = (c.ecx & ~(u32)BIT(4)) | (cr4 & CR4_PKE ? BIT(4) : 0);
-	guest.regs.rax = c.eax;
-	guest.regs.rbx = c.ebx;
-	guest.regs.rcx = c.ecx;
-	guest.regs.rdx = c.edx;
-	guest_skip_instruction();
-}
-
-static void handle_rdmsr(void)
-{
-	volatile u64 value = 0;
-	const struct fault fault = TRY(value = rdmsr(guest.regs.rcx));
-
-	if (fault.raised) {
-		inject(VECTOR_GP, true, 0);
+	set_controls(enabling, ARRAY_SIZE(enabling));
+	under_use_own_tables();
+	under_hide_cr_bits(intercept);
+	under_use_msr_controls(intercept);
+	if (!intercept)
 		return;
-	}
-	guest.regs.rax = (u32)value;
-	guest.regs.rdx = value >> 32;
-	guest_skip_instruction();
+	set_controls(intercepting, ARRAY_SIZE(intercepting));
+	under_use_vpid();
+	under_intercept_events();
 }
 
-static void handle_wrmsr(void)
-{
-	const struct fault fault = TRY(wrmsr(guest.regs.rcx, edx_eax()));
-
-	if (fault.raised)
-		inject(VECTOR_GP, true, 0);
-	else
-		guest_skip_instruction();
-}
-
-static void handle_xsetbv(void)
-{
-	const u64 cr4 = read_cr4();
-
-	write_cr4(cr4 | CR4_OSXSAVE);
-	const struct fault fault = TRY(xsetbv(guest.regs.rcx, edx_eax()));
-	write_cr4(cr4);
-
-	if (fault.raised)
-		inject(VECTOR_GP, true, 0);
-	else
-		guest_skip_instruction();
-}
-
-static void handle_invd(void)
-{
-	asm volatile("wbinvd" : : : "memory");
-	guest_skip_instruction();
-}
-
-/* Only a MOV to CR4 that would set VMXE: a bit that this guest's processor does not have. */
-static void handle_cr_access(void)
-{
-	inject(VECTOR_GP, true, 0);
-}
+/* ---- handlers that need no file of their own */
 
 static void handle_undefined(void)
 {
-	inject(VECTOR_UD, false, 0);
+	under_inject(VECTOR_UD);
+}
+
+static void handle_wbinvd(void)
+{
+	asm volatile("wbinvd" : : : "memory");
+	under_retire();
+}
+
+static void handle_rdtsc(void)
+{
+	under_set_edx_eax(rdtsc());
+	under_retire();
+}
+
+static void handle_rdtscp(void)
+{
+	guest.regs.rcx = (u32)rdmsr(IA32_TSC_AUX);
+	handle_rdtsc();
+}
+
+static void handle_rdpmc(void)
+{
+	u32 low = 0, high = 0;
+
+	if (!UNDER_TRY(asm volatile("rdpmc" : "=a"(low), "=d"(high) : "c"(guest.regs.rcx))))
+		return;
+	under_set_edx_eax((u64)high << 32 | low);
+	under_retire();
+}
+
+/* RDRAND and RDSEED: the information has the register in 6:3 and the operand's size in 12:11. */
+static void finish_random(u64 value, u8 carry)
+{
+	const u32 information = vmcs_read(EXIT_INSTRUCTION_INFORMATION);
+	const u32 gpr = information >> 3 & 0xf, size = information >> 11 & 3;
+	const u64 mask = size == 0 ? 0xffff : size == 1 ? 0xffffffff : ~0ull;
+	const u64 kept = size == 0 ? under_gpr(gpr) & ~mask : 0;
+
+	under_set_gpr(gpr, kept | (value & mask));
+	vmcs_write(GUEST_RFLAGS, (vmcs_read(GUEST_RFLAGS) & ~(u64)RFLAGS_ARITHMETIC) | (carry ? RFLAGS_CF : 0));
+	under_retire();
+}
+
+static void handle_rdrand(void)
+{
+	u64 value;
+	u8 carry;
+
+	asm volatile("rdrand %0; setc %1" : "=r"(value), "=qm"(carry) : : "cc");
+	finish_random(value, carry);
+}
+
+static void handle_rdseed(void)
+{
+	u64 value;
+	u8 carry;
+
+	asm volatile("rdseed %0; setc %1" : "=r"(value), "=qm"(carry) : : "cc");
+	finish_random(value, carry);
 }
 
 static const struct {
 	u32 reason;
 	void (*handle)(void);
 } handlers[] = {
-	{ EXIT_CPUID, handle_cpuid }, { EXIT_RDMSR, handle_rdmsr }, { EXIT_WRMSR, handle_wrmsr },
-	{ EXIT_XSETBV, handle_xsetbv }, { EXIT_INVD, handle_invd }, { EXIT_CR_ACCESS, handle_cr_access },
+	{ EXIT_CPUID, under_cpuid }, { EXIT_RDMSR, under_rdmsr }, { EXIT_WRMSR, under_wrmsr },
+	{ EXIT_XSETBV, under_xsetbv }, { EXIT_INVD, handle_wbinvd }, { EXIT_CR_ACCESS, under_cr_access },
 	{ EXIT_GETSEC, handle_undefined }, { EXIT_VMCALL, handle_undefined }, { EXIT_VMCLEAR, handle_undefined },
 	{ EXIT_VMLAUNCH, handle_undefined }, { EXIT_VMPTRLD, handle_undefined }, { EXIT_VMPTRST, handle_undefined },
 	{ EXIT_VMREAD, handle_undefined }, { EXIT_VMRESUME, handle_undefined }, { EXIT_VMWRITE, handle_undefined },
 	{ EXIT_VMXOFF, handle_undefined }, { EXIT_VMXON, handle_undefined }, { EXIT_INVEPT, handle_undefined },
 	{ EXIT_INVVPID, handle_undefined },
+
+	{ EXIT_EXCEPTION_OR_NMI, under_exception }, { EXIT_EXTERNAL_INTERRUPT, under_external_interrupt },
+	{ EXIT_INTERRUPT_WINDOW, under_interrupt_window }, { EXIT_NMI_WINDOW, under_nmi_window },
+	{ EXIT_HLT, under_hlt }, { EXIT_MOV_DR, under_mov_dr }, { EXIT_IO, under_io }, { EXIT_INVLPG, under_invlpg },
+	{ EXIT_INVPCID, under_invpcid }, { EXIT_RDTSC, handle_rdtsc }, { EXIT_RDTSCP, handle_rdtscp },
+	{ EXIT_RDPMC, handle_rdpmc }, { EXIT_RDRAND, handle_rdrand }, { EXIT_RDSEED, handle_rdseed },
+	{ EXIT_PAUSE, under_retire }, { EXIT_WBINVD, handle_wbinvd }, { EXIT_GDTR_IDTR, under_gdtr_idtr },
+	{ EXIT_LDTR_TR, under_ldtr_tr }, { EXIT_EPT_VIOLATION, under_ept_violation },
 };
+
+/* ---- the loop */
+
+static const char *cannot_go_on(const char *reason)
+{
+	char text[160];
+
+	exit_describe(text, sizeof(text), &guest.outcome);
+	snprintf(failure, sizeof(failure), "under=: the guest cannot go on: %s%s%s", reason ? reason : "",
+		 reason ? ": " : "", text);
+	return failure;
+}
 
 static bool handle_exit(void)
 {
 	for (size_t i = 0; guest.outcome.kind == OUTCOME_EXIT && i < ARRAY_SIZE(handlers); i++) {
 		if (handlers[i].reason == guest.outcome.number) {
 			handlers[i].handle();
-			return true;
+			return !gave_up;
 		}
 	}
 	return false;
@@ -151,41 +172,74 @@ static bool handle_exit(void)
 
 static const char *run_in_guest(void (*run)(void))
 {
+	under_prepare_entry();
 	guest_run(run);
 	while (!guest_is_done()) {
-		if (guest_has_faulted() || !handle_exit()) {
-			char text[160];
-
-			exit_describe(text, sizeof(text), &guest.outcome);
-			snprintf(failure, sizeof(failure), "under=: the guest cannot go on: %s", text);
-			return failure;
-		}
+		if (guest_has_faulted() || !handle_exit())
+			return cannot_go_on(gave_up);
+		under_ept_tick();
+		under_prepare_entry();
 		guest_resume();
 	}
 	return NULL;
 }
 
-static const char *enter(const char *mode, void (*run)(void))
+/* ---- the words */
+
+enum { MODE_VMX = 1, MODE_EPT = 2, MODE_INTERCEPT = 4, MODE_UNKNOWN = 8 };
+
+static u32 word_mode(const char *word, size_t length)
 {
-	const bool ept = strcmp(mode, "vmx+ept") == 0;
+	static const struct {
+		const char *word;
+		u32 mode;
+	} words[] = { { "vmx", MODE_VMX }, { "ept", MODE_EPT }, { "intercept", MODE_INTERCEPT } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strlen(words[i].word) == length && memcmp(words[i].word, word, length) == 0)
+			return words[i].mode;
+	return MODE_UNKNOWN;
+}
+
+static u32 parse_mode(const char *text)
+{
+	u32 mode = 0;
+
+	for (;;) {
+		size_t length = 0;
+
+		while (text[length] && text[length] != '+')
+			length++;
+		mode |= word_mode(text, length);
+		if (!text[length])
+			return mode;
+		text += length + 1;
+	}
+}
+
+static const char *enter(const char *words, void (*run)(void))
+{
+	const u32 mode = parse_mode(words);
 	char reason[128];
 
-	if (!ept && strcmp(mode, "vmx") != 0)
-		return "under= takes vmx or vmx+ept";
-	if (!vmx_usable(reason, sizeof(reason)) || (ept && !has(PROC2_ENABLE_EPT))) {
-		snprintf(failure, sizeof(failure), "under=%s: needs %s", mode,
-			 ept ? "EPT" : reason);
+	if (mode & MODE_UNKNOWN || !(mode & MODE_VMX))
+		return "under= takes vmx, with +ept and +intercept";
+	if (!vmx_usable(reason, sizeof(reason)) || (mode & MODE_EPT && !has(PROC2_ENABLE_EPT))) {
+		snprintf(failure, sizeof(failure), "under=%s: needs %s", words, mode & MODE_EPT ? "EPT" : reason);
 		return failure;
 	}
 	vmx_on();
 	vmcs_reset();
 	guest_baseline();
-	prepare();
-	if (ept)
+	prepare(mode & MODE_INTERCEPT);
+	if (mode & MODE_EPT)
 		vmcs_use_ept();
+	if ((mode & MODE_EPT) && (mode & MODE_INTERCEPT))
+		under_use_forgetful_ept();
 
 	const char *error = run_in_guest(run);
 
+	under_return_tables();
 	vmx_off();
 	return error;
 }

@@ -82,7 +82,8 @@ void ap_main(u32 number)
 	cpu_load_tables(cpu);
 	apic_init();
 	cpu->apic_id = apic_id();
-	__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
+	if (cpu->starts++ == 0)
+		__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
 		if (cpu->work)
 			do_work(cpu);
@@ -152,6 +153,24 @@ void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)
 	cpus[n].work = fn;
 	if (n == 0)
 		do_work(&cpus[0]);
+}
+
+bool on_cpu_done(unsigned int n)
+{
+	return !cpus[n].work;
+}
+
+bool cpu_restart(unsigned int n)
+{
+	const u32 starts = cpus[n].starts;
+
+	cpus[n].work = NULL;
+	cpus[n].recovery = NULL;
+	ap_next = n;
+	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+	for (int ms = 0; ms < 20 && cpus[n].starts == starts; ms++)
+		delay_us(1000);
+	return cpus[n].starts != starts;
 }
 
 struct fault on_cpu_wait(unsigned int n)

@@ -26,9 +26,11 @@ struct cpu {
 	u32 apic_id;
 	struct recovery *recovery;
 	const char *thrown;
+	void (*const *handlers)(struct exception_frame *);	/* 256 of its own; NULL: interrupt_handle's */
 	void (*volatile work)(void *);	/* on_cpu()'s, until it is done */
 	void *work_argument;
 	struct fault work_fault;
+	volatile u32 starts;		/* how often it has come up */
 	struct tss tss ALIGNED(16);
 	u8 ist_stack[IST_STACKS][4096] ALIGNED(16);
 	u8 user_entry_stack[4096] ALIGNED(16);	/* RSP0: for exceptions from CPL 3 */
@@ -65,6 +67,12 @@ struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 /* The same without waiting; on_cpu_wait() ends it. */
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
+
+/* Has the work of on_cpu_start() ended? */
+bool on_cpu_done(unsigned int n);
+
+/* Start a processor again that waits for a SIPI after an INIT; false: it does not come. */
+bool cpu_restart(unsigned int n);
 
 struct cpu *cpu_number(unsigned int n);
 

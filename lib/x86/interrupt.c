@@ -119,13 +119,14 @@ enum { VECTOR_THROW = 0xff };
 void interrupt_dispatch(struct exception_frame *frame)
 {
 	struct cpu *cpu = this_cpu();
+	const interrupt_handler handler = cpu->handlers ? cpu->handlers[frame->vector] : handlers[frame->vector];
 	const char *thrown = NULL;
 
 	if (frame->vector == VECTOR_THROW && cpu->thrown) {
 		thrown = cpu->thrown;
 		cpu->thrown = NULL;
-	} else if (handlers[frame->vector]) {
-		handlers[frame->vector](frame);
+	} else if (handler) {
+		handler(frame);
 		return;
 	}
 	/* A spurious interrupt may come whenever the TPR rises past a request; it wants no EOI. */

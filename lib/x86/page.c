@@ -58,6 +58,18 @@ void page_map(u64 linear, u64 physical, u64 flags)
 	*page_entry(linear, 1) = physical | flags;
 }
 
+u64 page_tables_that_repeat(void)
+{
+	const u64 *identity = (u64 *)(boot_pml4[0] & PAGE_ADDRESS_MASK);
+	u64 *pml4 = page_alloc(), *pdpt = page_alloc();
+
+	for (u32 i = 0; i < 512; i++) {
+		pdpt[i] = identity[i == 3 ? 3 : 0];
+		pml4[i] = physical_address(pdpt) | (boot_pml4[0] & ~PAGE_ADDRESS_MASK);
+	}
+	return physical_address(pml4);
+}
+
 void page_window_reset(void)
 {
 	u64 *entry = &boot_pml4[PAGE_WINDOW >> 39 & 511];

@@ -34,6 +34,12 @@ void page_map(u64 linear, u64 physical, u64 flags);
 /* The entry that translates a linear address of the window, at a level (1: PTE, 4: PML4E). */
 u64 *page_entry(u64 linear, unsigned int level);
 
+/*
+ * Page tables of a test's own (page_alloc's; the value for a CR3) in which linear addresses repeat every GiB: every
+ * canonical address leads to the memory at its bits 29:0, but each fourth GiB of 512 is the one below 4 GiB (APIC, ROM).
+ */
+u64 page_tables_that_repeat(void);
+
 /* Unmap the whole window and flush the TLB. */
 void page_window_reset(void);
 

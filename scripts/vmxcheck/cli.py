@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The command line: options, and the order in which a run happens."""
+"""The command line: the order in which a run happens. The other commands are in commands.py."""
 
 from __future__ import annotations
 
@@ -11,73 +11,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, Optional
 
-from . import VERSION, coverage, results as results_module
-from .backends import Chooser
-from .config import BACKENDS, Section, load as load_config
+from . import options as options_module
+from .config import Section, load as load_config
 from .errors import Problem
 from .images import Image, load as load_image
 from .l0.options import L0Options
-from .report import Report, TapWriter, emit
-from .results import Results
-from .selection import split_patterns
-from .session import Repro, Session, select
+from .selection import Selected, select, split_patterns
 from .settings import Settings
 
 TOP = Path(__file__).resolve().parent.parent.parent
-EPILOG = """\
-environment: QEMU and BOCHS name the emulators, ACCEL (tcg or kvm) QEMU's accelerator, TIMEOUT the time limit;
-an option comes before the environment, then unittests.cfg, then config.mk, then PATH.
-exit status: 0 all green; 1 a failure; 2 usage or environment; 3 nothing was tested; 130 interrupted."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="run_tests.sh", description="Boot the test images and give one verdict.", epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
-    add = parser.add_argument
-    add("patterns", nargs="*", metavar="PATTERN",
-        help="tests to run: an id, the front of ids up to a dot, or a shell glob over ids (default: all)")
-    add("-g", "--group", action="append", default=[], metavar="GROUP", help="only the sections of unittests.cfg in this group")
-    add("--image", action="append", default=[], metavar="NAME", help="only the section NAME of unittests.cfg (a glob)")
-    add("-l", "--list", action="store_true", help="one line a test, id TAB image; boots nothing")
-    add("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N",
-        help="boot N images at a time (default: the cores)")
-    add("-t", "--tap", action="store_true", help="one TAP 13 stream on stdout, all else on stderr")
-    add("-v", "--verbose", action="store_true", help="a line for each test; name all that is skipped or not yet tested")
-    add("--backend", action="append", default=[], metavar="NAME[,NAME]",
-        help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
-    add("--cpu", metavar="MODEL", help="processor model, of Bochs (default: tigerlake) or QEMU")
-    add("--timeout", metavar="SECONDS", help="how long an image may go without progress (0: no limit)")
-    add("--order", choices=("file", "random"), default="file", help="order of the tests in each image")
-    add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
-    add("--coverage", action="store_true",
-        help="the catalogue by area: rows, tested, passing in the last run, ...; boots nothing")
-    add("--fail-stale", action="store_true", help="fail if a known deviation has gone (make check does)")
-    add("--results", type=Path, metavar="DIR", help="where runs are kept (default: results)")
-    add("--config", type=Path, metavar="FILE", help="instead of unittests.cfg")
-    add("--build", type=Path, metavar="DIR", help="instead of build; nothing is made then")
-    add("--known", type=Path, metavar="DIR", help="instead of spec/known")
-    L0Options.add_to(parser)
-    add("--version", action="version", version="vmxcheck " + VERSION)
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 10000:
-        raise argparse.ArgumentTypeError("`%s` is not a number above 0" % text)
-    return int(text)
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**63:
-        raise argparse.ArgumentTypeError("`%s` is not a whole number" % text)
-    return int(text)
+CATALOGUE = TOP / "spec" / "catalogue.tsv"
 
 
 def main(arguments: Optional[List[str]] = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
-    options = build_parser().parse_args(words)
+    command, options = options_module.parse(words)
     try:
+        if command:
+            from . import commands
+
+            return commands.run(command, options)
         return _main(options, words)
     except Problem as problem:
         print("run_tests.sh: %s" % problem, file=sys.stderr)
@@ -86,68 +39,160 @@ def main(arguments: Optional[List[str]] = None) -> int:
         return 130
 
 
+def results_base(options: argparse.Namespace) -> Path:
+    """An installed suite has no Makefile, and its folder is not for the user to write in."""
+    return options.results or (TOP if (TOP / "Makefile").exists() else Path.cwd()) / "results"
+
+
 def _main(options: argparse.Namespace, words: List[str]) -> int:
+    from .report import emit
+
     settings = Settings.load(TOP, os.environ)
     timeout = settings.timeout(options.timeout)
+    _check_usage(options)
     config = options.config or TOP / "unittests.cfg"
     build = (options.build or TOP / "build") / "x86"
-    # An installed suite has no Makefile, and its folder is not for the user to write in.
-    results_base = options.results or (TOP if (TOP / "Makefile").exists() else Path.cwd()) / "results"
     sections = load_config(config)
-    backends = [name for word in options.backend for name in word.split(",") if name != "auto"]
-    settings = replace(settings, l0=L0Options.of(options, backends))
-    patterns = split_patterns(options.patterns)
-    groups = [group for word in options.group for group in word.replace(",", " ").split()]
-
     listed_only = options.list or options.coverage
     listable = listed_only and all((build / (s.file + ".tests")).exists() for s in sections)
     if not options.build and not listable and (TOP / "Makefile").exists():
         _make(options.jobs)
     if options.coverage:
-        emit(sys.stdout, coverage.text(coverage.read_catalogue(TOP / "spec" / "catalogue.tsv"), _tests_of(sections, build),
-                                       results_module.read_latest(results_base), options.verbose))
+        from . import catalogue, coverage
+        from .results import read_latest
+
+        emit(sys.stdout, coverage.text(catalogue.read(CATALOGUE), _tests_of(sections, build),
+                                       read_latest(results_base(options)), options.verbose))
         return 0
 
-    images = _load_images(sections, build)
-    selection = select(sections, images, patterns, groups, options.image)
+    images = {name: load_image(build, name) for name in dict.fromkeys(s.file for s in sections)}
+    if options.gdb:
+        from . import debug
+
+        return debug.start(options, settings, sections, images, TOP)
+    selection, cut = _select(options, sections, images)
     if options.list:
         emit(sys.stdout, "\n".join("%s\t%s" % (identity, s.section.name) for s in selection for identity in s.wanted))
         return 0
     if not options.config:
         _warn_of_strangers(sections, build)
+    return _boot(options, words, settings, timeout, sections, images, selection, cut)
 
+
+def _check_usage(options: argparse.Namespace) -> None:
+    if options.order != "random" and options.seed is not None:
+        raise Problem("--seed needs --order random")
+    if options.quiet and options.verbose:
+        raise Problem("--quiet and --verbose contradict each other")
+    if options.durations and not options.shard:
+        raise Problem("--durations needs --shard")
+    if options.junit or options.html:
+        from .optional import check
+
+        check(options.junit, options.html)
+
+
+def _select(options: argparse.Namespace, sections: List[Section], images: Dict[str, Image]) -> "tuple[List[Selected], str]":
+    """What runs; and of a shard, the name of the cut."""
+    patterns = split_patterns(options.patterns)
+    groups = [group for word in options.group for group in word.replace(",", " ").split()]
+    only = pairs = None
+    if options.area or options.priority:
+        from . import catalogue
+
+        only = catalogue.select(CATALOGUE, options.area, options.priority)
+    if options.failed:
+        from . import history
+
+        pairs = history.failed(results_base(options))
+    selection = select(sections, images, patterns, groups, options.image, only, pairs)
+    if not options.shard:
+        return selection, ""
+    from . import history, shard
+
+    return shard.cut(selection, history.last_durations(results_base(options), options.durations), options.shard)
+
+
+def _boot(options: argparse.Namespace, words: List[str], settings: Settings, timeout: Optional[float],
+          sections: List[Section], images: Dict[str, Image], selection: List[Selected], cut: str) -> int:
+    from . import results as results_module
+    from .backends import Chooser
+    from .compare import Baseline
+    from .report import Report
+    from .session import Session
+    from .style import Style, is_terminal
+    from .tapwriter import TapWriter
+
+    backends = [name for word in options.backend for name in word.split(",") if name != "auto"]
+    settings = replace(settings, l0=L0Options.of(options, backends))
     chooser = Chooser(settings, backends, options.cpu)
-    results = Results("", words)
+    baseline = Baseline(options.baseline) if options.baseline else None
+    results = results_module.Results("", words, baseline=options.baseline or "", shard=options.shard or "", cut=cut)
+    results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed))
     if options.order == "random":
         results.order, results.seed = "random", _new_seed() if options.seed is None else options.seed
-    elif options.seed is not None:
-        raise Problem("--seed needs --order random")
-    report = Report(sys.stderr if options.tap else sys.stdout, options.verbose)
-    repro = _repro(options, sections, images)
-    session = Session(selection, chooser, results, repro, options.known or TOP / "spec" / "known", report)
+    out = sys.stderr if options.tap else sys.stdout
+    report = Report(out, options.verbose - options.quiet, Style.of(out, options.color))
+    session = Session(selection, chooser, results, _repro(options, sections, images), options.known or TOP / "spec" / "known",
+                      report, options.repeat, baseline)
     session.prepare(timeout)
-    session.keep_in(results_module.create_folder(results_base), TapWriter(sys.stdout) if options.tap else None)
-    return _run(session, results, report, options)
+    base = results_base(options)
+    if is_terminal(out) and not options.quiet:
+        from .history import durations
 
-
-def _run(session: Session, results: Results, report: Report, options: argparse.Namespace) -> int:
+        session.show_progress(durations(results_module.read_latest(base, "latest-whole")), out, options.jobs)
+    session.keep_in(results_module.create_folder(base), TapWriter(sys.stdout) if options.tap else None)
     if results.order:
         report.say("order: random, seed %d" % results.seed)
-    problem = session.run(options.jobs)
-    status = results.exit_status(options.fail_stale)
+    problem = session.run(options.jobs, options.keep)
+    return _finish(options, session, results, report, baseline, problem)
+
+
+def _finish(options: argparse.Namespace, session, results, report, baseline, problem: Optional[str]) -> int:  # type: ignore
+    """Keep the results, and say what there is to say. Nothing that fails here may look green."""
+    from . import compare, results as results_module, summary
+
+    status: int = results.exit_status(options.fail_stale)
     if session.tap:
         for line in results.stale if options.fail_stale else []:
             session.tap.stale(line)
         session.tap.end(results.interrupted)
     if problem and status in (0, 3):
         status = 2
-    try:
-        results_module.write(session.folder, results.as_dict(status))
-    except Problem as error:
-        problem, status = str(error), status if status not in (0, 3) else 2
     where = os.path.relpath(session.folder / "results.json")
-    report.summary(results, options.fail_stale, "not kept whole: %s" % problem if problem else where)
+    data = results.as_dict(status)
+    problems = [problem] if problem else []
+    try:
+        results_module.write(session.folder, data)
+    except Problem as error:
+        problems.append(str(error))
+    try:
+        write_reports(options, data)
+        if options.save_baseline:
+            compare.save_baseline(options.save_baseline, data)
+    except Problem as error:
+        problems.append(str(error))
+    if problems and status in (0, 3):
+        status = 2
+    if baseline:
+        fixed = [c.id for c in compare.changes(baseline.data, data) if c.kind == compare.FIXED]
+        if fixed:
+            report.say("fixed since the baseline: %d (%s)" % (len(fixed), ", ".join(fixed[:20]) + (", ..." if fixed[20:] else "")))
+    where = "not kept whole: " + "; ".join(dict.fromkeys(problems)) if problems else where
+    report.say(summary.text(results, options.fail_stale, where, report.detail, report.style))
     return status
+
+
+def write_reports(options: argparse.Namespace, data: Dict[str, object]) -> None:
+    """The files of --junit and --html."""
+    if options.junit:
+        from . import junit
+
+        junit.write(options.junit, data)
+    if options.html:
+        from . import html
+
+        html.write(options.html, data, TOP)
 
 
 def _make(jobs: int) -> None:
@@ -168,13 +213,8 @@ def _make(jobs: int) -> None:
         raise Problem("the images could not be built: make ended with status %d" % done.returncode)
 
 
-def _load_images(sections: List[Section], build: Path) -> Dict[str, Image]:
-    return {name: load_image(build, name) for name in dict.fromkeys(s.file for s in sections)}
-
-
 def _tests_of(sections: List[Section], build: Path) -> List[str]:
-    images = _load_images(sections, build)
-    return [identity for s in sections if s.by_default for identity in images[s.file].tests]
+    return [identity for s in sections if s.by_default for identity in load_image(build, s.file).tests]
 
 
 def _warn_of_strangers(sections: List[Section], build: Path) -> None:
@@ -189,7 +229,9 @@ def _new_seed() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
 
-def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[str, Image]) -> Repro:
+def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[str, Image]):  # type: ignore
+    from .session import Repro
+
     program = os.path.relpath(TOP / "run_tests.sh")
     words: List[str] = []
     for name in ("config", "build", "known", "timeout"):

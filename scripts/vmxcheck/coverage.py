@@ -4,30 +4,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any, Dict, Iterable, List, Set, Tuple
 
-from .errors import Problem
+from .catalogue import Row
 from .verdict import FAIL, KNOWN, PASS, RED, SKIP
 
 COLUMNS = ("rows", "tested", "passing", "failing", "skipped", "known", "not yet")
-
-
-def read_catalogue(path: Path) -> Dict[str, str]:
-    """id -> area, in the catalogue's order."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise Problem("%s: %s" % (path, error.strerror)) from None
-    rows: Dict[str, str] = {}
-    for number, line in enumerate(lines[1:], 2):
-        if not line or line.startswith("#"):
-            continue
-        columns = line.split("\t")
-        if len(columns) < 2 or columns[0] in rows:
-            raise Problem("%s:%d: a row is id, area, ... and every id stands there once" % (path.name, number))
-        rows[columns[0]] = columns[1]
-    return rows
 
 
 def last_verdicts(results: Dict[str, Any]) -> Dict[str, str]:
@@ -35,19 +17,20 @@ def last_verdicts(results: Dict[str, Any]) -> Dict[str, str]:
     found: Dict[str, Set[str]] = {}
     for point in results.get("points", []):
         found.setdefault(point["id"], set()).add(point["verdict"])
-    return {
-        identity: FAIL if verdicts & RED else KNOWN if KNOWN in verdicts else PASS if PASS in verdicts else SKIP
-        for identity, verdicts in found.items()
-    }
+    return {identity: worst(verdicts) for identity, verdicts in found.items()}
 
 
-def table(catalogue: Dict[str, str], tested: Iterable[str], verdicts: Dict[str, str]) -> List[Tuple[str, List[int]]]:
+def worst(verdicts: Set[str]) -> str:
+    return FAIL if verdicts & RED else KNOWN if KNOWN in verdicts else PASS if PASS in verdicts else SKIP
+
+
+def table(catalogue: Dict[str, Row], tested: Iterable[str], verdicts: Dict[str, str]) -> List[Tuple[str, List[int]]]:
     """(area, numbers under COLUMNS), and a last line with the sums."""
     have = set(tested)
     names = {PASS: "passing", FAIL: "failing", SKIP: "skipped", KNOWN: "known"}
     areas: Dict[str, Counter] = {}  # type: ignore[type-arg]
-    for identity, area in catalogue.items():
-        counter = areas.setdefault(area, Counter())
+    for identity, row in catalogue.items():
+        counter = areas.setdefault(row.area, Counter())
         counter["rows"] += 1
         counter["tested" if identity in have else "not yet"] += 1
         if identity in have and identity in verdicts:
@@ -56,7 +39,7 @@ def table(catalogue: Dict[str, str], tested: Iterable[str], verdicts: Dict[str, 
     return lines + [("all", [sum(numbers) for numbers in zip(*(line[1] for line in lines))] or [0] * len(COLUMNS))]
 
 
-def text(catalogue: Dict[str, str], tested: Iterable[str], results: Dict[str, Any], verbose: bool) -> str:
+def text(catalogue: Dict[str, Row], tested: Iterable[str], results: Dict[str, Any], verbose: bool) -> str:
     have = set(tested)
     lines = table(catalogue, have, last_verdicts(results))
     width = max(len(area) for area, _ in lines)

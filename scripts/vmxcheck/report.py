@@ -1,161 +1,142 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What people read: a line an image, the failures, the summary."""
+"""What people read while it runs: failures when they happen, a line an image."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from typing import IO, Dict, List
+from pathlib import Path
+from typing import IO, Dict, List, Optional, Set, Tuple
 
-from .results import Point, Results
-from .verdict import FAIL, KNOWN, MISSING, PASS, RED, SKIP, VERDICTS
+from .live import Live
+from .results import Point
+from .style import Style
+from .verdict import FAIL, MISSING, PASS, RED, SKIP, VERDICTS
 
+TOP = Path(__file__).resolve().parent.parent.parent
 SHOWN_LINES = 15
+WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped"}
 
 
-def emit(out: IO[str], text: str) -> None:
+def emit(out: IO[str], text: str, end: str = "\n") -> None:
     """Print at once. When the reader has gone away the run goes on, for its results; there is just nobody to tell."""
     try:
-        print(text, file=out, flush=True)
+        print(text, file=out, end=end, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
-def counts_text(points: List[Point]) -> str:
-    words = {PASS: "passed", FAIL: "failed", SKIP: "skipped"}
+def counts_text(points: List[Point], style: Style) -> str:
     numbers = Counter(point.verdict for point in points)
-    return ", ".join("%d %s" % (numbers[v], words.get(v, v)) for v in VERDICTS if numbers[v])
+    return ", ".join(style.verdict(v, "%d %s" % (numbers[v], WORDS.get(v, v))) for v in VERDICTS if numbers[v])
 
 
 class Report:
-    """Writes to `out` as images come to their end."""
+    """Writes to `out` as things happen. `detail`: -1 quiet, 0, 1 verbose."""
 
-    def __init__(self, out: IO[str], verbose: bool) -> None:
+    def __init__(self, out: IO[str], detail: int = 0, style: Optional[Style] = None) -> None:
         self._out = out
-        self._verbose = verbose
+        self.detail = detail
+        self.style = style or Style()
+        self.live: Optional[Live] = None
+        self._shown: Set[Tuple[str, int, str, str, str]] = set()
 
     def say(self, text: str = "") -> None:
-        emit(self._out, text)
+        emit(self._out, (self.live.cleared() if self.live else "") + text)
+
+    # ---- while it runs
+
+    def point(self, point: Point) -> None:
+        """A test has come to its end."""
+        if point.red:
+            self._failure(point)
+        elif self.detail > 0:
+            reason = "  (%s)" % (point.known or point.reason) if point.known or point.reason else ""
+            self.say("      %s %s: %s%s%s" % (self.style.verdict(point.verdict, point.verdict.ljust(5)), point.id, point.title,
+                                              reason, self.style.paint("  [%s]" % _where(point), "dim")))
 
     def image(self, name: str, target: str, points: List[Point], seconds: float, notes: List[str]) -> None:
         """One image has come to its end."""
-        verdicts = {point.verdict for point in points}
-        word = "FAIL" if verdicts & RED else "skip" if verdicts <= {SKIP} else "ok"
-        self.say("%-5s %-16s %-32s %s  %.2f s" % (word, name, target or "-", counts_text(points), seconds))
-        for note in notes:
-            self.say("      note: " + note)
-        if self._verbose:
-            for point in points:
-                if not point.red:
-                    reason = "  (%s)" % point.reason if point.reason else ""
-                    self.say("      %-5s %s: %s%s" % (point.verdict, point.id, point.title, reason))
         # A death leaves many tests missing for one reason: say it once, for the first of them.
         missing = [point for point in points if point.verdict == MISSING]
         for point in points:
             if point.red and point.verdict != MISSING:
                 self._failure(point)
-        for reason, group in _grouped(missing).items():
+        for reason, group in grouped(missing).items():
             self._failure(group[0])
             if len(group) > 1:
-                names = ", ".join(point.id for point in (group[1:] if self._verbose else group[1:4]))
+                names = ", ".join(point.id for point in (group[1:] if self.detail > 0 else group[1:4]))
                 self.say("      missing for the same reason: %d more (%s%s)"
-                         % (len(group) - 1, names, ", ..." if len(group) > 4 and not self._verbose else ""))
+                         % (len(group) - 1, names, ", ..." if len(group) > 4 and self.detail <= 0 else ""))
+        if self.detail < 0:
+            return
+        verdicts = {point.verdict for point in points}
+        word, color = (("FAIL", "red") if verdicts & RED else ("skip", "blue") if verdicts <= {SKIP} else ("ok", "green"))
+        self.say("%s %-19s %-26s %s  %.2f s" % (self.style.paint(word.ljust(5), color), name, target or "-",
+                                                counts_text(points, self.style), seconds))
+        for note in notes:
+            self.say("      note: " + note)
 
     def _failure(self, point: Point) -> None:
-        self.say("  %s: %s: %s" % (point.verdict, point.id, point.title))
+        key = (point.image, point.round, point.id, point.verdict, point.reason)
+        if key in self._shown:
+            return
+        self._shown.add(key)
+        if point.old:
+            if self.detail > 0:
+                self.say("  %s: %s: %s (in the baseline too)" % (point.verdict, point.id, point.title))
+            return
+        paint = self.style.paint
+        self.say("  %s: %s: %s%s" % (paint(point.verdict, "red", "bold"), paint(point.id, "bold"), point.title,
+                                     paint("  [%s]" % _where(point), "dim")))
         if point.verdict != FAIL or not point.diagnostics:  # the block of a failed test says it all
             self.say("      reason: " + point.reason)
-        for line in _shortened(point.diagnostics.splitlines()):
-            self.say("        " + line)
+        for line in shortened(point.diagnostics.splitlines()):
+            self.say("        " + self._diagnostic(line))
+            for source in source_lines(line):
+                self.say("            " + paint(source, "cyan"))
         if point.log:
             self.say("      log:    " + point.log)
-        self.say("      repeat: " + point.repro)
+        self.say("      repeat: " + paint(point.repro, "bold"))
 
-    def summary(self, results: Results, fail_stale: bool, where: str) -> None:
-        self.say()
-        red = [point for point in results.points if point.red]
-        if len(red) > 1:
-            self.say("not green:")
-            for point in red[:20]:
-                self.say("  %-8s %s  (%s, %s)" % (point.verdict, point.id, point.image, point.target or "not booted"))
-            if len(red) > 20:
-                self.say("  and %d more" % (len(red) - 20))
-        skipped = _grouped([point for point in results.points if point.verdict == SKIP])
-        if skipped:
-            self.say("skipped:")
-        for reason, points in sorted(skipped.items(), key=lambda item: -len(item[1])):
-            self.say("  %4d  %s" % (len(points), reason or "no reason given"))
-            if self._verbose:
-                for point in points:
-                    self.say("        " + point.id)
-        for line in results.stale:
-            self.say("stale: %s: %s passed on %s; %s" % (
-                line["where"], line["id"], line["target"],
-                "remove the line (it fails this run)" if fail_stale else "remove the line"))
-        known = sum(point.verdict == KNOWN for point in results.points)
-        if known:
-            self.say("%d known deviation%s" % (known, "" if known == 1 else "s"))
-        if results.interrupted:
-            self.say("interrupted: what was found until then is kept")
-        self.say("results: " + where)
-        self.say(results.summary_line())
+    def _diagnostic(self, line: str) -> str:
+        key, colon, value = line.partition(":")
+        color = {"expected": "green", "actual": "red", "exit": "yellow"}.get(key.strip(" -"))
+        return key + colon + self.style.paint(value, color) if color else line
 
 
-def _shortened(lines: List[str]) -> List[str]:
+def _where(point: Point) -> str:
+    return "%s%s, %s" % (point.image, "#%d" % point.round if point.round > 1 else "", point.target or "not booted")
+
+
+def source_lines(line: str, top: Path = TOP) -> List[str]:
+    """For the first `at: FILE:LINE` of a failure, the statement there; [] where the sources are not at hand."""
+    match = re.fullmatch(r"at: ([A-Za-z0-9_./-]+):([0-9]{1,6})", line)
+    if not match or ".." in match.group(1):
+        return []
+    first = int(match.group(2))
+    try:
+        text = (top / match.group(1)).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for number in range(first, min(first + 4, len(text) + 1)):
+        found.append("%d | %s" % (number, text[number - 1].strip()))
+        if text[number - 1].rstrip().endswith((";", "{", "}")):
+            break
+    return found
+
+
+def shortened(lines: List[str]) -> List[str]:
     """The front and the end of something long; results.json and the log have all of it."""
     if len(lines) <= 2 * SHOWN_LINES:
         return lines
     return lines[:SHOWN_LINES] + ["(%d lines more)" % (len(lines) - 2 * SHOWN_LINES)] + lines[-SHOWN_LINES:]
 
 
-def _grouped(points: List[Point]) -> Dict[str, List[Point]]:
+def grouped(points: List[Point]) -> Dict[str, List[Point]]:
     groups: Dict[str, List[Point]] = {}
     for point in points:
         groups.setdefault(point.reason, []).append(point)
     return groups
-
-
-class TapWriter:
-    """One TAP 13 stream of all images. The plan comes last, so a stream that is cut off fails by itself."""
-
-    def __init__(self, out: IO[str]) -> None:
-        self._out = out
-        self._number = 0
-        emit(out, "TAP version 13")
-
-    def point(self, point: Point) -> None:
-        self._number += 1
-        name = "%s: %s" % (point.id, point.title) if point.title else point.id
-        line = "%s %d - %s" % ("not ok" if point.red or point.verdict == KNOWN else "ok", self._number, _escape(name))
-        if point.verdict == SKIP:
-            line += " # SKIP " + _one_line(point.reason)
-        elif point.verdict == KNOWN:
-            line += " # TODO " + _one_line(point.known)
-        lines = [line, "  ---", "  image: " + point.image, "  target: " + _quote(point.target), "  verdict: " + point.verdict]
-        if point.red or point.verdict == KNOWN:
-            lines += ["  reason: " + _quote(point.reason), "  repro: " + _quote(point.repro)]
-            if point.diagnostics:
-                lines += ["  diagnostics: |2"] + ["    " + text for text in point.diagnostics.splitlines()]
-        lines += ["  checks: %d" % point.checks, "  seconds: %.3f" % point.seconds, "  ..."]
-        emit(self._out, "\n".join(lines))
-
-    def stale(self, line: Dict[str, str]) -> None:
-        self._number += 1
-        emit(self._out, "not ok %d - known.%s: %s is stale: the test passed on %s"
-             % (self._number, line["id"], line["where"], line["target"]))
-
-    def end(self, interrupted: bool) -> None:
-        empty = "" if self._number else " # SKIP nothing was tested"
-        emit(self._out, "Bail out! interrupted" if interrupted else "1..%d%s" % (self._number, empty))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _escape(text: str) -> str:
-    return _one_line(text).replace("\\", "\\\\").replace("#", "\\#")
-
-
-def _quote(text: str) -> str:
-    return '"%s"' % _one_line(text).replace("\\", "\\\\").replace('"', '\\"')

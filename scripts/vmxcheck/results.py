@@ -12,12 +12,18 @@ Keys (stable; new ones may be added):
   interrupted  true if the run was ended from outside (the rest is `missing`)
   exit_status  0 all green, 1 a failure, 2 usage or environment, 3 nothing was tested, 130 interrupted
   order, seed  "" or "random", and its seed
+  whole        true if nothing narrowed the selection
+  shard        "" or K/N
+  cut          of a shard: what all shards of one cut have in common (merge looks)
+  baseline     "" or the file whose red points do not fail this run
+  merged[]     the runs that were joined: run, shard
   target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host
-  images[]     image, file, target, banner (what the image said of its machine), boots, seconds, logs[],
+  images[]     image, file, target, round, banner (what the image said of its machine), boots, seconds, logs[],
                faults[] (where its TAP contradicted itself), notes[]
   points[]     id, image (section of unittests.cfg), verdict, reason, checks, seconds, repro (the command
                that repeats just this test), title, target (a name of target[], "" if it was not booted),
-               log, diagnostics (YAML block and comments as they came), known (the line of spec/known, or "")
+               log, diagnostics (YAML block and comments as they came), known (the line of spec/known, or ""),
+               round (of --repeat, from 1), old (true: red, and red in the baseline too)
   stale[]      lines of spec/known whose test passed where they apply: id, condition, why, reference, where, target
   counts       verdict -> number
 
@@ -29,9 +35,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from . import VERSION
 from .errors import Problem
@@ -57,10 +63,17 @@ class Point:
     log: str = ""
     diagnostics: str = ""
     known: str = ""
+    round: int = 1
+    old: bool = False
 
     @property
     def red(self) -> bool:
         return self.verdict in RED
+
+    @property
+    def fails(self) -> bool:
+        """Red, and not so in the baseline already."""
+        return self.verdict in RED and not self.old
 
 
 @dataclass
@@ -72,6 +85,12 @@ class Results:
     order: str = ""
     seed: int = 0
     started: float = field(default_factory=time.time)
+    seconds: Optional[float] = None  # None: it is still going on
+    whole: bool = False
+    shard: str = ""
+    cut: str = ""
+    baseline: str = ""
+    merged: List[Dict[str, str]] = field(default_factory=list)
     targets: Dict[str, Dict[str, str]] = field(default_factory=dict)
     images: List[Dict[str, Any]] = field(default_factory=list)
     points: List[Point] = field(default_factory=list)
@@ -94,15 +113,16 @@ class Results:
         counts = self.counts()
         if self.interrupted:
             return 130
-        if any(point.red for point in self.points):
+        if any(point.fails for point in self.points):
             return 1
-        if counts[PASS] + counts[KNOWN] == 0:
+        if counts[PASS] + counts[KNOWN] == 0 and not any(point.old for point in self.points):
             return 3
         return 1 if fail_stale and self.stale else 0
 
     def summary_line(self) -> str:
         counts = self.counts()
-        return "%d passed, %d failed, %d skipped" % (counts[PASS], sum(counts[v] for v in RED), counts[SKIP])
+        failed = sum(point.fails for point in self.points)
+        return "%d passed, %d failed, %d skipped" % (counts[PASS], failed, counts[SKIP])
 
     def as_dict(self, exit_status: int) -> Dict[str, Any]:
         return {
@@ -110,18 +130,41 @@ class Results:
             "vmxcheck": VERSION,
             "run": self.run,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(self.started)),
-            "seconds": round(time.time() - self.started, 3),
+            "seconds": round(time.time() - self.started if self.seconds is None else self.seconds, 3),
             "command": self.command,
             "interrupted": self.interrupted,
             "exit_status": exit_status,
             "order": self.order,
             "seed": self.seed,
+            "whole": self.whole,
+            "shard": self.shard,
+            "cut": self.cut,
+            "baseline": self.baseline,
+            "merged": self.merged,
             "target": list(self.targets.values()),
             "images": self.images,
             "points": [asdict(point) for point in self.points],
             "stale": self.stale,
             "counts": self.counts(),
         }
+
+    @classmethod
+    def from_dict(cls, data: Dict[str, Any]) -> "Results":
+        """What as_dict() made, also by an older version: what is not there has its default."""
+        names = {f.name for f in fields(Point)}
+        found = cls(data["run"], data["command"], data.get("order", ""), data.get("seed", 0), seconds=data["seconds"],
+                    whole=data.get("whole", False), shard=data.get("shard", ""), cut=data.get("cut", ""),
+                    baseline=data.get("baseline", ""), merged=data.get("merged", []),
+                    targets={target["name"]: target for target in data["target"]}, images=data["images"],
+                    points=[Point(**{key: value for key, value in point.items() if key in names}) for point in data["points"]],
+                    stale=data["stale"], interrupted=data["interrupted"])
+        from datetime import datetime
+
+        try:
+            found.started = datetime.strptime(data["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
+        except ValueError:
+            found.started = 0.0
+        return found
 
 
 def fault_point(image: str, faults: List[str], repro: str, target: str, log: str) -> Point:
@@ -163,28 +206,46 @@ def create_folder(base: Path) -> Path:
 
 
 def write(folder: Path, data: Dict[str, Any]) -> None:
-    """results.json, whole or not at all; then `latest` points to it."""
+    """results.json, whole or not at all; then `latest` points to it, and `latest-whole` if nothing was left out."""
     import json
 
     part = folder / "results.json.part"
     try:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         part.replace(folder / "results.json")
-        link = folder.parent / (".latest.%d" % os.getpid())
-        link.symlink_to(folder.name)
-        link.replace(folder.parent / "latest")
+        for name in ["latest"] + (["latest-whole"] if data["whole"] and not data["shard"] and not data["interrupted"] else []):
+            link = folder.parent / (".%s.%d" % (name, os.getpid()))
+            link.symlink_to(folder.name)
+            link.replace(folder.parent / name)
     except OSError as error:
         raise Problem("results cannot be kept in %s: %s" % (folder, error.strerror)) from None
 
 
-def read_latest(base: Path) -> Dict[str, Any]:
-    """The last run's results.json; {} if there is none."""
+def read(path: Path) -> Dict[str, Any]:
+    """A results.json, or the one of a run's folder, or of the last run in a folder of runs."""
     import json
 
-    path = base / "latest" / "results.json"
+    for place in (path, path / "results.json", path / "latest" / "results.json"):
+        if place.is_file():
+            break
+    else:
+        raise Problem("%s: no results.json there" % path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise Problem("%s: %s" % (path, error)) from None
+        data = json.loads(place.read_text(encoding="utf-8"))
+        if data["format"] != FORMAT or not isinstance(data["points"], list):
+            raise Problem("%s: its format is not %d" % (place, FORMAT))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Problem("%s: not the results of a run: %s" % (place, error)) from None
+    return data  # type: ignore[no-any-return]
+
+
+def load(path: Path) -> Results:
+    try:
+        return Results.from_dict(read(path))
+    except (KeyError, TypeError) as error:
+        raise Problem("%s: not the results of a run: %s" % (path, error)) from None
+
+
+def read_latest(base: Path, name: str = "latest") -> Dict[str, Any]:
+    """The last run's results.json; {} if there is none."""
+    return read(base / name) if (base / name / "results.json").exists() else {}

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Callable, Deque, List, Optional
+from typing import IO, Deque, List, Optional, Protocol
 
 from . import verdict
 from .backends.base import Backend, Boot
@@ -23,11 +23,12 @@ from .config import Section
 from .emulator import Emulator
 from .errors import Problem
 from .images import Image
-from .verdict import Ledger
+from .verdict import Ledger, Outcome
 
 MOST_OUTPUT = 16 * 1024 * 1024  # bytes of one boot
 TIME_TO_END = 2.0  # seconds between "# end" and the emulator's own end
 COALESCE = 0.001  # seconds: Bochs writes byte by byte, and waking for each of them costs more than waiting
+TICK = 0.1  # seconds between two pictures of the live display
 POLL = 0.02  # seconds, where the kernel cannot tell us that a process ended
 
 
@@ -44,10 +45,33 @@ class Job:
     seconds: float = 0.0
     logs: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
+    round: int = 1  # of --repeat
 
     @property
     def name(self) -> str:
         return self.section.name
+
+    @property
+    def file_name(self) -> str:
+        """In front of the names of its files."""
+        round_ = ".r%d" % self.round if self.round > 1 else ""
+        boot = ".%d" % (self.ledger.boots + 1) if self.ledger.boots else ""
+        return "%s.%s%s%s" % (self.name, self.backend.name, round_, boot)
+
+
+class Watcher(Protocol):
+    """Who is told what happens."""
+
+    live: bool  # wants tick()
+
+    def outcome(self, job: Job, outcome: Outcome) -> None:
+        """A test has come to its end; again if what came behind it changes that."""
+
+    def done(self, job: Job) -> None:
+        """A job has come to its end; its ledger is complete."""
+
+    def tick(self, running: List[Job], pending: int) -> None:
+        """Some time has passed."""
 
 
 class _Active:
@@ -73,15 +97,17 @@ class _Active:
 class Runner:
     """run() returns True if it was interrupted. Every job's ledger is complete afterwards."""
 
-    def __init__(self, jobs: List[Job], parallel: int, temporary: Path, logs: Path,
-                 done: Callable[[Job], None]) -> None:
+    def __init__(self, jobs: List[Job], parallel: int, temporary: Path, logs: Path, watcher: Watcher,
+                 kept: Optional[Path] = None) -> None:
         self._pending: Deque[Job] = deque(jobs)
         self._backends = list({id(job.backend): job.backend for job in jobs}.values())
         self._active: List[_Active] = []
         self._parallel = max(1, parallel)
         self._temporary = temporary
         self._logs = logs
-        self._done = done
+        self._watcher = watcher
+        self._kept = kept  # where what was booted is kept, if it is
+        self._next_tick = 0.0
         self._selector = selectors.DefaultSelector()
         self._stop = False
         self._boots = 0
@@ -128,6 +154,9 @@ class Runner:
             if ready:
                 time.sleep(COALESCE)
             now = time.monotonic()
+            if self._watcher.live and now >= self._next_tick:
+                self._next_tick = now + TICK
+                self._watcher.tick([active.job for active in self._active], len(self._pending))
             speaking = {id(key.data) for key, _ in ready}
             for active in list(self._active):
                 if id(active) in speaking or active.overdue_at <= now or active.emulator.needs_polling:
@@ -136,7 +165,7 @@ class Runner:
             self._serve(active, verdict.STOPPED)
         for job in self._pending:
             job.ledger.give_up("the run was interrupted")
-            self._done(job)
+            self._watcher.done(job)
 
     def _next(self) -> Optional[Job]:
         """The first pending job whose backend has a place for it."""
@@ -153,6 +182,8 @@ class Runner:
         wait = min(active.overdue_at for active in self._active) - time.monotonic()
         if any(active.emulator.needs_polling for active in self._active):
             wait = min(wait, POLL)
+        if self._watcher.live:
+            wait = min(wait, TICK)
         return None if wait == float("inf") else max(0.0, wait)
 
     # ---- starting
@@ -163,15 +194,15 @@ class Runner:
             command_line = (command_line + " after=" + after).strip()
         self._boots += 1
         folder = self._temporary / str(self._boots)
-        name = "%s.%s%s.log" % (job.name, job.backend.name, ".%d" % (job.ledger.boots + 1) if job.ledger.boots else "")
+        name = job.file_name + ".log"
         try:
             folder.mkdir()
-            emulator = job.backend.start(Boot(job.image, command_line, job.section.smp, job.section.memory, folder,
-                                              job.limit))
+            boot = Boot(job.image, command_line, job.section.smp, job.section.memory, folder, job.limit)
+            emulator = job.backend.start(boot, lambda launch: self._keep_files(job, launch.argv, folder))
         except (OSError, Problem) as error:
             job.ledger.give_up("%s could not be started: %s" % (job.backend.name, error))
             shutil.rmtree(folder, ignore_errors=True)
-            self._done(job)
+            self._watcher.done(job)
             return
         active = _Active(job, emulator, folder, self._open_log(name))
         active.after, active.retried = after, retried
@@ -180,6 +211,16 @@ class Runner:
         self._active.append(active)
         for descriptor in emulator.descriptors():
             self._selector.register(descriptor, selectors.EVENT_READ, active)
+
+    def _keep_files(self, job: Job, argv: List[str], folder: Path) -> None:
+        """What this boot is started with, and a script that does it again."""
+        if self._kept:
+            from .debug import keep_files
+
+            try:
+                keep_files(self._kept / job.file_name, argv, folder, job.image.elf)
+            except OSError as error:
+                self.problem = "%s: %s" % (self._kept, error.strerror)
 
     def _open_log(self, name: str) -> Optional[IO[bytes]]:
         try:
@@ -220,6 +261,7 @@ class Runner:
                 ledger.complain(finding)
             if ledger.feed(data, now):
                 active.deadline = now + active.job.limit
+            self._tell(active.job)
             if ledger.reader.ended and not ended:
                 active.deadline = now + TIME_TO_END
             if ledger.reader.was_reset:
@@ -230,6 +272,12 @@ class Runner:
                 return
             if not active.emulator.exited and now + COALESCE < time.monotonic():
                 return  # the others want to be served, too
+
+    def _tell(self, job: Job) -> None:
+        if job.ledger.fresh:
+            fresh, job.ledger.fresh = job.ledger.fresh, []
+            for outcome in fresh:
+                self._watcher.outcome(job, outcome)
 
     def _keep(self, active: _Active, data: bytes) -> None:
         if active.log:
@@ -276,6 +324,7 @@ class Runner:
             return
         words = emulator.words or (job.backend.last_words(output) if how == verdict.EXITED else "")
         after = job.ledger.end_boot(how, words, job.limit, now)
+        self._tell(job)
         if not after:
             job.boots.pop(0)
         if self._stop:
@@ -283,7 +332,7 @@ class Runner:
         elif job.boots:
             self._start_boot(job, after)
             return
-        self._done(job)
+        self._watcher.done(job)
 
     def _keep_output(self, job: Job, output: str) -> None:
         """What the emulator itself said, beside the log of the serial port."""

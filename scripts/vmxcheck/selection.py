@@ -3,13 +3,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Dict, Iterable, List, Sequence
+from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
+from .config import Section
 from .errors import NothingToTest, Problem
-from .images import LONGEST_COMMAND_LINE
+from .images import LONGEST_COMMAND_LINE, Image
 
 ROOM_FOR_RESTART = 160  # "after=ID" is added when an image is started again behind a crash
+
+
+@dataclass
+class Selected:
+    """A section, and those of its tests that were asked for."""
+
+    section: Section
+    image: Image
+    available: Dict[str, str]
+    wanted: Dict[str, str]
 
 
 def is_glob(pattern: str) -> bool:
@@ -65,11 +77,12 @@ def configured(tests: Dict[str, str], arguments: str) -> Dict[str, str]:
     }
 
 
-def command_lines(arguments: str, available: Dict[str, str], wanted: Dict[str, str], extra: str = "") -> List[List[str]]:
+def command_lines(arguments: str, available: Dict[str, str], wanted: Dict[str, str], extra: str = "",
+                  everything: Iterable[str] = ()) -> List[List[str]]:
     """Split the wanted tests into boots: each is [command line, id, id, ...].
 
     All tests that the section has: its own words suffice, in one boot. Otherwise the ids are named, and a
-    list that is too long for a command line takes more than one boot.
+    list that is too long for a command line takes more than one boot. `everything`: all tests of the image.
     """
     base = " ".join(arguments.split() + extra.split())
     if len(wanted) == len(available):
@@ -79,11 +92,72 @@ def command_lines(arguments: str, available: Dict[str, str], wanted: Dict[str, s
     words = [word for word in base.split() if not word.startswith(("run=", "skip="))]
     room = LONGEST_COMMAND_LINE - ROOM_FOR_RESTART - len(" ".join(words + ["run="]))
     boots: List[List[str]] = []
+    patterns: List[str] = []
     ids: List[str] = []
-    for identity in wanted:
-        if ids and len(",".join(ids + [identity])) > room:
-            boots.append([" ".join(words + ["run=" + ",".join(ids)]), *ids])
-            ids = []
-        ids.append(identity)
-    boots.append([" ".join(words + ["run=" + ",".join(ids)]), *ids])
+    for pattern, named in _short_patterns(wanted, everything or available):
+        if patterns and len(",".join(patterns + [pattern])) > room:
+            boots.append([" ".join(words + ["run=" + ",".join(patterns)]), *ids])
+            patterns, ids = [], []
+        patterns.append(pattern)
+        ids += named
+    boots.append([" ".join(words + ["run=" + ",".join(patterns)]), *ids])
     return boots
+
+
+def _short_patterns(wanted: Iterable[str], everything: Iterable[str]) -> List[Tuple[str, List[str]]]:
+    """(pattern, the ids that it stands for): FRONT.* where all of the image's tests with this front are wanted."""
+    left = list(wanted)
+    others = set(everything) - set(left)
+    found: List[Tuple[str, List[str]]] = []
+    while left:
+        identity = left[0]
+        pattern, named = identity, [identity]
+        parts = identity.split(".")
+        for depth in range(1, len(parts)):
+            front = ".".join(parts[:depth]) + "."
+            if not any(other.startswith(front) for other in others):
+                same = [i for i in left if i.startswith(front)]
+                if len(same) > 1:
+                    pattern, named = front + "*", same
+                break
+        found.append((pattern, named))
+        left = [i for i in left if i not in named] if len(named) > 1 else left[1:]
+    return found
+
+
+def select(sections: List[Section], images: Dict[str, Image], patterns: List[str], groups: List[str], names: List[str],
+           only: Optional[Set[str]] = None, pairs: Optional[Set[Tuple[str, str]]] = None) -> List[Selected]:
+    """The sections and tests that the command line asks for; NothingToTest if that is none.
+
+    only: no other ids; pairs: no others than these (section, id)."""
+    again = {section for section, _ in pairs or ()}
+    chosen = [s for s in sections if s.by_default or names or set(groups) & s.groups or s.name in again]
+    for group in groups:
+        if not any(group in s.groups for s in sections):
+            have = sorted(set().union(*(s.groups for s in sections)))
+            raise NothingToTest("no section has the group `%s`%s" % (group, "; there are: " + ", ".join(have) if have else ""))
+    for name in names:
+        if not any(fnmatchcase(s.name, name) for s in sections):
+            raise NothingToTest("no section is called `%s`; there are: %s" % (name, ", ".join(s.name for s in sections)))
+    if groups:
+        chosen = [s for s in chosen if s.groups & set(groups)]
+    if names:
+        chosen = [s for s in chosen if any(fnmatchcase(s.name, name) for name in names)]
+    found = []
+    for section in chosen:
+        image = images[section.file]
+        available = configured(image.tests, section.arguments)
+        if not available:
+            raise Problem("unittests.cfg:%d: [%s] has no test: its arguments leave none of image `%s`"
+                          % (section.line, section.name, section.file))
+        found.append(Selected(section, image, available, available))
+    pattern_set = PatternSet(patterns, [identity for s in found for identity in s.available])
+    for selected in found:
+        wanted = pattern_set.filter(selected.available)
+        selected.wanted = {identity: title for identity, title in wanted.items()
+                           if (only is None or identity in only)
+                           and (pairs is None or (selected.section.name, identity) in pairs)}
+    found = [s for s in found if s.wanted]
+    if not found:
+        raise NothingToTest("nothing is selected")
+    return found

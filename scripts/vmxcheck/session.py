@@ -9,30 +9,23 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional
+from typing import IO, Dict, List, Mapping, Optional
 
 from . import results as results_module
 from .backends import Chooser
 from .backends.base import Backend
-from .config import DEFAULT_TIMEOUT, Section
-from .errors import NothingToTest, Problem
-from .images import Image
+from .compare import Baseline
+from .config import DEFAULT_TIMEOUT
+from .errors import Problem
+from .history import Durations
 from .known import Deviation, KnownTable
-from .report import Report, TapWriter
+from .live import Live
+from .report import Report
 from .results import Point, Results
 from .run import Job, Runner
-from .selection import PatternSet, command_lines, configured
-from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, SKIP, Ledger, Outcome
-
-
-@dataclass
-class Selected:
-    """A section, and those of its tests that were asked for."""
-
-    section: Section
-    image: Image
-    available: Dict[str, str]
-    wanted: Dict[str, str]
+from .selection import Selected, command_lines
+from .tapwriter import TapWriter
+from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, RED, SKIP, Ledger, Outcome
 
 
 @dataclass
@@ -58,50 +51,19 @@ class Repro:
         return " ".join(words + [shlex.quote(option) for option in options])
 
 
-def select(sections: List[Section], images: Dict[str, Image], patterns: List[str], groups: List[str],
-           names: List[str]) -> List[Selected]:
-    """The sections and tests that the command line asks for; NothingToTest if that is none."""
-    from fnmatch import fnmatchcase
-
-    chosen = [s for s in sections if s.by_default or names or set(groups) & s.groups]
-    for group in groups:
-        if not any(group in s.groups for s in sections):
-            have = sorted(set().union(*(s.groups for s in sections)))
-            raise NothingToTest("no section has the group `%s`%s" % (group, "; there are: " + ", ".join(have) if have else ""))
-    for name in names:
-        if not any(fnmatchcase(s.name, name) for s in sections):
-            raise NothingToTest("no section is called `%s`; there are: %s" % (name, ", ".join(s.name for s in sections)))
-    if groups:
-        chosen = [s for s in chosen if s.groups & set(groups)]
-    if names:
-        chosen = [s for s in chosen if any(fnmatchcase(s.name, name) for name in names)]
-    found = []
-    for section in chosen:
-        image = images[section.file]
-        available = configured(image.tests, section.arguments)
-        if not available:
-            raise Problem("unittests.cfg:%d: [%s] has no test: its arguments leave none of image `%s`"
-                          % (section.line, section.name, section.file))
-        found.append(Selected(section, image, available, available))
-    pattern_set = PatternSet(patterns, [identity for s in found for identity in s.available])
-    for selected in found:
-        selected.wanted = pattern_set.filter(selected.available)
-    found = [s for s in found if s.wanted]
-    if not found:
-        raise NothingToTest("nothing is selected")
-    return found
-
-
 class Session:
     """prepare() finds out whether the selection can be run here, keep_in() says where to, run() does it."""
 
     def __init__(self, selection: List[Selected], chooser: Chooser, results: Results, repro: Repro,
-                 known_folder: Path, report: Report) -> None:
+                 known_folder: Path, report: Report, repeat: int = 1, baseline: Optional[Baseline] = None) -> None:
         self._chooser = chooser
         self._results = results
         self._repro = repro
         self._known_folder = known_folder
         self._report = report
+        self._repeat = repeat
+        self._baseline = baseline
+        self.live = False
         self.folder = Path()
         self.tap: Optional[TapWriter] = None
         self._tables: Dict[str, KnownTable] = {}
@@ -128,13 +90,22 @@ class Session:
                 raise Problem("image `%s` is not built: %s is missing; run make"
                               % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
             extra = order + (" smp=%d" % section.smp if section.smp > 1 and "smp=" not in section.arguments else "")
-            boots = command_lines(section.arguments, selected.available, selected.wanted, extra)
+            boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests)
             limit = timeout or section.timeout or DEFAULT_TIMEOUT
-            self.jobs.append(Job(section, selected.image, backend, boots, limit, Ledger(selected.wanted)))
+            for number in range(1, self._repeat + 1):
+                self.jobs.append(Job(section, selected.image, backend, list(boots), limit, Ledger(selected.wanted), round=number))
             backend.prepare()
             self._add_target(backend)
+        self.jobs.sort(key=lambda job: job.round)
         if problems:
             raise Problem("\n".join(problems))
+
+    def show_progress(self, expected: Durations, out: IO[str], parallel: int) -> None:
+        """Draw the live display while it runs."""
+        keys = [(job.name, identity) for job in self.jobs for identity in job.ledger.selected]
+        self._report.live = Live(out, self._report.style, len(self.jobs), len(keys), parallel,
+                                 {key: expected[key] for key in keys if key in expected})
+        self.live = True
 
     def keep_in(self, folder: Path, tap: Optional[TapWriter]) -> None:
         """From now on something is written: the folder of the run, and the merged TAP stream if there is one."""
@@ -155,21 +126,26 @@ class Session:
     def _target_name(backend: Backend) -> str:
         return "%s %s" % (backend.target(), backend.cpu)
 
-    def run(self, parallel: int) -> Optional[str]:
+    def run(self, parallel: int, keep: bool = False) -> Optional[str]:
         """Boot everything. What could not be kept of the logs, or None."""
         for selected, why in self._unable:
             self._skip(selected, why)
-        temporary = Path(tempfile.mkdtemp(prefix="vmxcheck-"))
         try:
-            runner = Runner(self.jobs, parallel, temporary, self.folder / "logs", self._done)
+            temporary = Path(tempfile.mkdtemp(prefix="vmxcheck-"))
+        except OSError as error:
+            raise Problem("no temporary folder can be made: %s; name another place with TMPDIR" % error.strerror) from None
+        try:
+            runner = Runner(self.jobs, parallel, temporary, self.folder / "logs", self, self.folder / "files" if keep else None)
             self._results.interrupted = runner.run()
         finally:
+            if self._report.live:
+                self._report.live.end()
             shutil.rmtree(temporary, ignore_errors=True)
         for backend in {id(job.backend): job.backend for job in self.jobs}.values():
             self._results.targets[self._target_name(backend)].update(backend.facts())
         order = {name: place for place, name in enumerate(self._order)}
-        self._results.points.sort(key=lambda point: order[point.image])
-        self._results.images.sort(key=lambda image: order[image["image"]])
+        self._results.points.sort(key=lambda point: (order[point.image], point.round))
+        self._results.images.sort(key=lambda image: (order[image["image"]], image["round"]))
         return runner.problem
 
     def _skip(self, selected: Selected, why: str) -> None:
@@ -178,33 +154,57 @@ class Session:
         points = [Point(identity, name, SKIP, why, 0, 0.0, self._repro.command(name, None, identity), title)
                   for identity, title in selected.wanted.items()]
         self._add(points, name, "", 0.0, [])
-        self._results.images.append({"image": name, "file": selected.section.file, "target": "", "banner": "", "boots": 0,
+        self._results.images.append({"image": name, "file": selected.section.file, "target": "", "round": 1, "banner": "", "boots": 0,
                                      "seconds": 0.0, "logs": [], "faults": [], "notes": [why]})
 
-    def _done(self, job: Job) -> None:
+    # ---- what the runner tells
+
+    def outcome(self, job: Job, outcome: Outcome) -> None:
+        if not (self._report.live or self._report.detail > 0 or outcome.verdict in RED):
+            return
+        point = self._judge(job, outcome)
+        self._report.point(point)
+        if self._report.live:
+            self._report.live.point((job.name, outcome.id), point.fails)
+
+    def tick(self, running: List[Job], pending: int) -> None:
+        if self._report.live:
+            self._report.live.draw(["%s %d/%d" % (job.name, len(job.ledger.outcomes), len(job.ledger.selected)) for job in running])
+
+    def done(self, job: Job) -> None:
+        if self._report.live:
+            self._report.live.images_done += 1
         target = self._target_name(job.backend)
-        table = self._tables[job.backend.target()]
-        points = [self._judge(job, outcome, table, target) for outcome in job.ledger.finish()]
+        points = [self._judge(job, outcome) for outcome in job.ledger.finish()]
         if job.ledger.faults:
-            points.append(results_module.fault_point(
+            point = results_module.fault_point(
                 job.name, job.ledger.faults, self._repro.command(job.name, job.backend, None), target,
-                self._log(job.logs[-1] if job.logs else "")))
+                self._log(job.logs[-1] if job.logs else ""))
+            point.round = job.round
+            points.append(self._old(point, job))
         self._results.images.append({
-            "image": job.name, "file": job.section.file, "target": target, "banner": job.ledger.banner,
+            "image": job.name, "file": job.section.file, "target": target, "round": job.round, "banner": job.ledger.banner,
             "boots": job.ledger.boots, "seconds": round(job.seconds, 4), "logs": [self._log(log) for log in job.logs],
             "faults": job.ledger.faults, "notes": job.notes})
         self._add(points, job.name, target, job.seconds, job.notes)
 
-    def _judge(self, job: Job, outcome: Outcome, table: KnownTable, target: str) -> Point:
+    def _judge(self, job: Job, outcome: Outcome) -> Point:
+        target = self._target_name(job.backend)
         point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
-                      self._log(outcome.log), outcome.diagnostics)
-        line = table.find(outcome.id, {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()})
+                      self._log(outcome.log), outcome.diagnostics, round=job.round)
+        facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()}
+        line = self._tables[job.backend.target()].find(outcome.id, facts)
         if line and outcome.verdict in (FAIL, CRASH, HANG):
             point.verdict = KNOWN
             point.known = _excuse(line)
         elif line and outcome.verdict == PASS:
             self._results.add_stale(line, target)
+        return self._old(point, job)
+
+    def _old(self, point: Point, job: Job) -> Point:
+        if self._baseline and point.red:
+            point.old = self._baseline.red(point.image, point.id, point.target, (job.backend.name, job.backend.cpu))
         return point
 
     def _log(self, name: str) -> str:

@@ -49,6 +49,7 @@ class Ledger:
         self.faults: List[str] = []
         self.banner = ""
         self.boots = 0
+        self.fresh: List[Outcome] = []  # new or changed, for whoever shows them when they happen: takes them away
         self._hangs = 0
         self._complaints: Dict[str, List[str]] = {}
         self._why_missing = "the image was never booted"
@@ -96,6 +97,7 @@ class Ledger:
             self._fault("before the first test the target complained: " + text)
         elif identity in self.outcomes:
             _add_complaints(self.outcomes[identity], [text])
+            self.fresh.append(self.outcomes[identity])
         else:
             self._complaints.setdefault(identity, []).append(text)
 
@@ -132,12 +134,14 @@ class Ledger:
         before = self.outcomes.get(point.id)
         if before is None:
             self.outcomes[point.id] = outcome
+            self.fresh.append(outcome)
             self._last = point.id
             self._new += 1
             return True
         self._fault("%s is reported twice" % point.id)
         if before.verdict in (PASS, SKIP) and verdict == FAIL:
             self.outcomes[point.id] = outcome
+            self.fresh.append(outcome)
         return False
 
     def end_boot(self, how: str, words: str, limit: float, now: float) -> Optional[str]:
@@ -186,10 +190,11 @@ class Ledger:
         verdict = FAIL if self._bail else HANG if how == LIMIT else CRASH
         self._hangs += verdict == HANG
         torn = self.reader.torn
-        self.outcomes[identity] = Outcome(
+        outcome = self.outcomes[identity] = Outcome(
             identity, self.selected[identity], verdict, end, torn.checks if torn else 0, now - self._began,
             _diagnostics(torn.yaml if torn else (), torn.comments if torn else self.reader.comments_in_flight()), self._log)
-        _add_complaints(self.outcomes[identity], self._complaints.pop(identity, []))
+        _add_complaints(outcome, self._complaints.pop(identity, []))
+        self.fresh.append(outcome)
         self._new += 1
 
     def _blame(self, outcome: Outcome, how: str, end: str) -> None:
@@ -200,6 +205,7 @@ class Ledger:
             outcome.reason = "it reported %s, and behind it %s" % (said, end)
         else:
             outcome.reason += "; behind it " + end
+        self.fresh.append(outcome)
         self._hangs += how == LIMIT
 
     # ---- all boots

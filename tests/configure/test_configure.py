@@ -101,8 +101,8 @@ class Finding(ConfigureTest):
         done = self.configure()
         self.assertEqual(done.returncode, 1)
         self.assertFalse(self.config.exists())
-        for package in ("gcc binutils make python3 qemu-system-x86 bochs perl clang "
-                        "shellcheck libc6-dev").split():
+        for package in ("gcc binutils make python3 python3-jinja2 python3-junitparser qemu-system-x86 bochs perl clang "
+                        "shellcheck gdb zsh parallel chromium libc6-dev").split():
             self.assertIn(f"Debian package {package}\n", done.stdout)
         self.assertEqual(len(done.stderr.splitlines()), 1)
 
@@ -182,6 +182,18 @@ class Finding(ConfigureTest):
         self.assertEqual(self.keys()["PYTHON"], "/usr/bin/python3")
         self.configure(f"--python={self.bin}/python3", path=f"{self.bin}:/usr/bin:/bin")
         self.assertEqual(self.keys()["PYTHON"], f"{self.bin}/python3")
+
+    def test_the_libraries_of_the_reports(self) -> None:
+        self.take_build_tools()
+        python = self.bin / "python3"
+        for found in ("", "jinja2", "jinja2 junitparser"):
+            self.fake("python3", f'case "$*" in *find_spec*) echo "{found}" ;; *) exec "{sys.executable}" "$@" ;; esac')
+            done = self.configure()
+            self.assertEqual(done.returncode, 0, done.stderr)
+            for name in ("jinja2", "junitparser"):
+                # No package is named: Debian's would not be seen by this interpreter.
+                self.assertEqual(f"MISSING ({python} has no module {name}" in done.stdout, name not in found)
+                self.assertNotIn(f"python3-{name}", done.stdout)
 
     def test_bochs_without_vmx(self) -> None:
         self.take_build_tools()

@@ -35,7 +35,8 @@ class Image:
         self.serial = open(self.option("com1", "dev"), "wb", buffering=0)
         tests = list(TESTS)
         if "run" in words:
-            tests = [t for t in tests if t in words["run"].split(",")]
+            patterns = words["run"].split(",")
+            tests = [t for t in tests if any(p == t or p.endswith(".*") and t.startswith(p[:-1]) for p in patterns)]
         if "after" in words and self.fault != "deaf":
             tests = tests[tests.index(words["after"]) + 1:]
         self.tests = tests
@@ -92,9 +93,11 @@ class Image:
     def act(self, number: int, test: str) -> None:
         good = "ok %d - %s: %s\n" % (number, test, TESTS[test])
         fault = self.fault
-        if fault == "fail":
+        if fault in ("fail", "fail-wait") or fault == "flaky" and first_time("flaky"):
             self.say("not " + good + "  ---\n  at: x86/t.c:7\n  check: \"1 + 1\"\n  expected: \"3\"\n  actual: \"2\"\n"
                      "  checks: 5\n  failed: 1\n  ...\n")
+            while fault == "fail-wait" and not os.path.exists(os.environ["FAKE_STATE"] + "/go"):
+                time.sleep(0.01)
         elif fault == "skip":
             self.say("ok %d - %s: x # SKIP needs a bit\n" % (number, test))
         elif fault in ("hang", "stubborn", "deaf"):
@@ -134,6 +137,13 @@ class Image:
 def note_process(number: int) -> None:
     with open(os.path.join(os.environ["FAKE_STATE"], "processes"), "a", encoding="utf-8") as file:
         file.write("%d\n" % number)
+
+
+def first_time(name: str) -> bool:
+    path = os.path.join(os.environ["FAKE_STATE"], name)
+    first = not os.path.exists(path)
+    open(path, "w", encoding="utf-8").close()
+    return first
 
 
 def main() -> None:

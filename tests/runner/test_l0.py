@@ -12,7 +12,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import support  # noqa: E402,F401
 from vmxcheck import verdict  # noqa: E402
-from vmxcheck.cli import build_parser  # noqa: E402
+from vmxcheck.options import run_parser  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.l0 import disk, kernel  # noqa: E402
 from vmxcheck.l0.machine import HEADER_SIZE, IMAGE_AT, MAILBOX, PATIENCE, Guest, Job, Machine, finding_in  # noqa: E402
@@ -339,7 +339,7 @@ class Kernels(unittest.TestCase):
 class Options(unittest.TestCase):
     @staticmethod
     def options(*words: str, backends: "tuple[str, ...]" = ("kvm-on-bochs",)) -> L0Options:
-        return L0Options.of(build_parser().parse_args(words), list(backends))
+        return L0Options.of(run_parser().parse_args(words), list(backends))
 
     def test_they_come_back_as_words(self) -> None:
         words = ["--l0-kernel", "k.deb", "--l0-cache", "/c", "--l0-vmm", "qemu", "--kvm-param", "ept=0", "--kvm-param", "kvm.tdp_mmu=0"]

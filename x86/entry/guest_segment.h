@@ -52,7 +52,9 @@ struct attributes {
 };
 
 /* Guests to walk in. */
-enum segment_mode { MODE_64BIT, MODE_32BIT, MODE_64BIT_UNRESTRICTED, MODE_32BIT_UNRESTRICTED, MODE_REAL, SEGMENT_MODES };
+enum segment_mode {
+	MODE_64BIT, MODE_32BIT, MODE_64BIT_UNRESTRICTED, MODE_32BIT_UNRESTRICTED, MODE_REAL, SEGMENT_MODES
+};
 
 /*
  * In every mode that exists here: for each type x S x DPL x P of the register, each RPL (and with it the DPL and

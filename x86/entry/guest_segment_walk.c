@@ -3,10 +3,13 @@
 
 struct segments candidate;
 
+enum { TYPE_CONFORMING = 4 };
+
+/* Those that fail most often first: a walk spends its time here. */
 static const segment_rule rules[] = {
-	rule_ss_rpl, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_s, rule_cs_dpl_of_data,
-	rule_cs_dpl_nonconforming, rule_cs_dpl_conforming, rule_ss_dpl_is_rpl, rule_ss_dpl_zero, rule_data_dpl,
-	rule_data_dpl_11, rule_present, rule_reserved, rule_cs_db_with_l, rule_limit_low, rule_limit_high,
+	rule_s, rule_present, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_ss_dpl_is_rpl,
+	rule_cs_dpl_nonconforming, rule_cs_dpl_conforming, rule_cs_dpl_of_data, rule_ss_dpl_zero, rule_data_dpl,
+	rule_data_dpl_11, rule_ss_rpl, rule_cs_db_with_l, rule_limit_low, rule_limit_high, rule_reserved,
 };
 
 bool candidate_begin(enum segment_mode mode)
@@ -83,7 +86,9 @@ static void try_if_rule_decides(enum segment_mode mode, enum segment_register r,
 	};
 	const struct segment *s = &candidate.segment[r];
 
-	if (!others_hold(r, rule) || (!usable(r) && !would_be_refused(r, rule)))
+	if (!usable(r) && !would_be_refused(r, rule))
+		return;
+	if (!others_hold(r, rule))
 		return;
 	CASE("%s: %s rights %#x, RPL %u", names[mode], segment_names[r], s->rights, s->selector & 3);
 	candidate_try(r, holds(r, rule));
@@ -99,16 +104,22 @@ static void set_rpl(enum segment_register r, u32 rpl)
 	candidate.segment[r].selector = (candidate.segment[r].selector & ~3) | rpl;
 }
 
-/* The privilege level of the rest of the guest: of CS for the walk of SS, of SS for that of CS. */
+/*
+ * The privilege level of the rest of the guest: the DPL of SS for the walk of CS. For that of SS, CS is conforming
+ * code of DPL 0, which goes with every SS.
+ */
 static void set_privilege(enum segment_register r, u32 level)
 {
 	if (r == SEG_CS || r == SEG_SS) {
 		set_rpl(SEG_CS, level);
 		set_rpl(SEG_SS, level);
-		set_dpl(r == SEG_CS ? SEG_SS : SEG_CS, level);
 	} else {
 		set_rpl(r, level);
 	}
+	if (r == SEG_CS)
+		set_dpl(SEG_SS, level);
+	if (r == SEG_SS)
+		candidate.segment[SEG_CS].rights |= TYPE_CONFORMING;
 }
 
 /* CS and SS have rules that look at the mode, the others only at "unrestricted guest". */

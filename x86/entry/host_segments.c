@@ -139,3 +139,43 @@ TEST("entry.host.hass.guest64_needs_host64", "an IA-32e mode guest needs \"host 
 	vmcs_set_controls(EXITCTL_HOST_ADDRESS_SPACE_SIZE);
 	expect_outcome(entry_attempt(true), ACCEPTED);
 }
+
+/* VMLAUNCH of an invalid guest state by code that needs no stack behind it; RSP as the host state had it. */
+static struct outcome fail_with_host_rsp(u64 rsp, u64 *loaded)
+{
+	static u64 own_rsp, seen_rsp;
+	u64 flags;
+
+	vmcs_write(HOST_RSP, rsp);
+	asm volatile("lea 1f(%%rip), %%rax\n\t"
+		     "vmwrite %%rax, %[host_rip]\n\t"
+		     "mov %%rsp, %[own]\n\t"
+		     "vmlaunch\n\t"
+		     "pushfq\n\t"
+		     "pop %%rax\n\t"
+		     "jmp 2f\n"
+		     "1: mov %%rsp, %[seen]\n\t"
+		     "mov %[own], %%rsp\n\t"
+		     "xor %%eax, %%eax\n"
+		     "2:"
+		     : "=&a"(flags), [own] "+m"(own_rsp), [seen] "+m"(seen_rsp)
+		     : [host_rip] "r"((u64)HOST_RIP) : "memory", "cc");
+	*loaded = seen_rsp;
+	return flags ? outcome_from_rflags(flags) : ENTRY_FAILS(vmcs_read(EXIT_REASON) & 0x7fffffff, 0);
+}
+
+TEST("entry.host.rsp.unchecked", "host RSP is not looked at: any value is loaded as it is")
+{
+	const u64 host_rip = vmcs_read(HOST_RIP);
+	u64 loaded;
+
+	vmcs_write(GUEST_RFLAGS, 0);
+	for (u32 i = 0; i < 2 * 64 + 2; i++) {
+		const u64 rsp = i < 128 ? BIT(i / 2) ^ (i & 1 ? ~0ull : 0) : i == 128 ? 0 : ~0ull;
+
+		CASE("host RSP %#lx", rsp);
+		expect_outcome(fail_with_host_rsp(rsp, &loaded), ACCEPTED);
+		expect_eq(loaded, rsp);
+	}
+	vmcs_write(HOST_RIP, host_rip);
+}

@@ -36,7 +36,6 @@ static struct outcome enter_behind_mov_ss(bool vmresume)
 {
 	u64 flags = 0;
 
-	entry_stop_guest_at_once();
 	asm volatile("push %%rbp\n\t"
 		     "vmwrite %%rsp, %[host_rsp]\n\t"
 		     "lea 3f(%%rip), %%rax\n\t"
@@ -62,6 +61,7 @@ static struct outcome enter_behind_mov_ss(bool vmresume)
 
 TEST("entry.order.movss_before_launchstate", "blocking by MOV SS (error 26) is reported before the launch state")
 {
+	entry_stop_guest_at_once();
 	CASE("VMLAUNCH of a clear VMCS");
 	expect_outcome(enter_behind_mov_ss(false), FAIL_VALID(VMERR_ENTRY_BLOCKED_BY_MOV_SS));
 	CASE("VMRESUME of a clear VMCS");
@@ -75,6 +75,7 @@ TEST("entry.order.movss_before_launchstate", "blocking by MOV SS (error 26) is r
 	guest_baseline();
 	guest_run(guest_does_nothing);
 	expect_guest_done();
+	entry_stop_guest_at_once();
 	CASE("VMLAUNCH of a launched VMCS");
 	expect_outcome(enter_behind_mov_ss(false), FAIL_VALID(VMERR_ENTRY_BLOCKED_BY_MOV_SS));
 	CASE("VMRESUME of a launched VMCS");
@@ -100,9 +101,11 @@ static struct outcome plainly_behind_mov_ss(bool vmresume)
 	u64 flags;
 
 	if (vmresume)
-		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmresume; pushfq; pop %%rax" : "=a"(flags) : : "cc", "memory");
+		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmresume; pushfq; pop %%rax"
+			     : "=a"(flags) : : "cc", "memory");
 	else
-		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmlaunch; pushfq; pop %%rax" : "=a"(flags) : : "cc", "memory");
+		asm volatile("mov %%ss, %%eax; mov %%eax, %%ss; vmlaunch; pushfq; pop %%rax"
+			     : "=a"(flags) : : "cc", "memory");
 	return outcome_from_rflags(flags);
 }
 
@@ -111,7 +114,8 @@ TEST("entry.order.invalid_before_movss", "with no current VMCS it is VMfailInval
 	without_current_vmcs(plainly_behind_mov_ss, FAIL_INVALID);
 }
 
-TEST("entry.order.launchstate_before_controls", "a wrong launch state (error 4 or 5) is reported before errors 7 and 8")
+TEST("entry.order.launchstate_before_controls",
+     "a wrong launch state (error 4 or 5) is reported before errors 7 and 8")
 {
 	CASE("VMRESUME of a clear VMCS");
 	expect_outcome(enter_by(true), FAIL_VALID(VMERR_VMRESUME_NON_LAUNCHED));
@@ -159,7 +163,8 @@ TEST("entry.order.controls_before_guest", "errors 7 and 8 are reported before an
 	expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
 }
 
-TEST("entry.order.guest_before_msr", "an invalid guest state (reason 33) is reported before an MSR that cannot be loaded")
+TEST("entry.order.guest_before_msr",
+     "an invalid guest state (reason 33) is reported before an MSR that cannot be loaded")
 {
 	u64 *area = page_alloc();
 
@@ -188,10 +193,44 @@ TEST("entry.order.error7_or_8", "invalid controls and an invalid host state give
 	expect_refused_7_or_8(entry_attempt(true));
 }
 
-static void expect_nothing_loaded(const struct registers *before, struct outcome outcome, struct outcome expected)
+enum { MOST_FIELDS = 256 };
+static u64 fields_before[MOST_FIELDS];
+
+/* All of the VMCS but what a VMfail writes, and what the code that enters does. */
+static bool must_stay(u32 row)
 {
+	const u32 encoding = vmcs_fields[row].encoding;
+
+	return field_exists(&vmcs_fields[row]) && encoding != VM_INSTRUCTION_ERROR && encoding != HOST_RSP &&
+	       encoding != HOST_RIP;
+}
+
+static void remember_fields(void)
+{
+	require(vmcs_field_count <= MOST_FIELDS);
+	for (u32 i = 0; i < vmcs_field_count; i++)
+		if (must_stay(i))
+			fields_before[i] = vmcs_read(vmcs_fields[i].encoding);
+}
+
+static void expect_fields_kept(const char *after)
+{
+	for (u32 i = 0; i < vmcs_field_count; i++) {
+		if (!must_stay(i))
+			continue;
+		CASE("%s: %s", after, vmcs_fields[i].name);
+		expect_eq(vmcs_read(vmcs_fields[i].encoding), fields_before[i]);
+	}
+}
+
+static void expect_nothing_changed(const char *after, const struct registers *before, struct outcome outcome,
+				   struct outcome expected)
+{
+	CASE("%s", after);
 	expect_outcome(outcome, expected);
 	expect_registers(*before);
+	mend();
+	expect_fields_kept(after);
 }
 
 /* VM entry and VM exit would load these. */
@@ -208,31 +247,33 @@ static void list_msrs(u64 entry_value, u64 exit_value)
 	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, 1);
 }
 
-TEST("entry.order.vmfail_no_state_change", "a VMfail loads neither guest nor host state, and goes on behind the instruction")
+TEST("entry.order.vmfail_no_state_change", "a VMfail loads and saves nothing, and goes on behind the instruction")
 {
 	struct registers before;
 
 	entry_stop_guest_at_once();
 	guest_state_make_different();
 	host_state_make_different();
+	vmcs_write(HOST_TR_SELECTOR, read_tr());
 	list_msrs(0x123456000, 0x654321000);
+	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INTERRUPTION_VALID | INTERRUPTION_TYPE_NMI | VECTOR_NMI);
 	write_dr7(0x600);
 	before = registers_read();
+	remember_fields();
 
-	CASE("VMRESUME of a clear VMCS");
-	expect_nothing_loaded(&before, enter_by(true), FAIL_VALID(VMERR_VMRESUME_NON_LAUNCHED));
-	CASE("MOV SS");
-	expect_nothing_loaded(&before, enter_behind_mov_ss(false), FAIL_VALID(VMERR_ENTRY_BLOCKED_BY_MOV_SS));
-	CASE("invalid controls");
+	expect_nothing_changed("VMRESUME of a clear VMCS", &before, enter_by(true),
+			       FAIL_VALID(VMERR_VMRESUME_NON_LAUNCHED));
+	expect_nothing_changed("MOV SS", &before, enter_behind_mov_ss(false),
+			       FAIL_VALID(VMERR_ENTRY_BLOCKED_BY_MOV_SS));
 	break_controls();
-	expect_nothing_loaded(&before, enter_by(false), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
-	mend();
-	CASE("invalid host state");
+	expect_nothing_changed("invalid controls", &before, enter_by(false),
+			       FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
 	break_host_state();
-	expect_nothing_loaded(&before, enter_by(false), FAIL_VALID(VMERR_ENTRY_INVALID_HOST_STATE));
-	mend();
+	expect_nothing_changed("invalid host state", &before, enter_by(false),
+			       FAIL_VALID(VMERR_ENTRY_INVALID_HOST_STATE));
 	CASE("no current VMCS");
 	without_current_vmcs(enter_by, FAIL_INVALID);
 	expect_registers(before);
+	expect_fields_kept("no current VMCS");
 	write_dr7(0x400);
 }

@@ -69,6 +69,7 @@ static struct {
 	u64 cr2[ARRAY_SIZE(page_faults)];
 	u32 count;
 	volatile u32 at;
+	u32 turn;		/* of chain_matching_and */
 } chain;
 
 #define DELIVERED BIT(32)
@@ -136,6 +137,7 @@ static void prepare_page_faults(void)
 	page_map(USER_KEY_1 & ~0xfffull, page, PAGE_PRESENT | PAGE_WRITE | PAGE_USER | BIT(59));
 	/* Bit 13 of an entry that maps 2 MBytes is reserved, whatever MAXPHYADDR is. */
 	*page_entry(RESERVED, 2) = PAGE_PRESENT | PAGE_WRITE | PAGE_USER | PAGE_LARGE | BIT(13);
+	chain.turn = 0;
 	interrupt_handle(VECTOR_PF, go_on_with_next);
 	set_key_1(true);
 	vmcs_write(GUEST_CR4, read_cr4() | (has(FEATURE_SMAP) ? CR4_SMAP : 0) | (has(FEATURE_SMEP) ? CR4_SMEP : 0) |
@@ -217,14 +219,12 @@ static void chain_all_faults(void)
 /* All faults that match, and n of the others, in turn. */
 static void chain_matching_and(u32 n, u32 mask, u32 match)
 {
-	static u32 turn;
-
 	chain.count = 0;
 	FOR_EACH_FAULT(fault)
 		if ((fault->error_code & mask) == match)
 			chain.fault[chain.count++] = fault;
 	for (u32 tried = 0; n && tried < ARRAY_SIZE(page_faults); tried++) {
-		const struct page_fault *fault = &page_faults[turn++ % ARRAY_SIZE(page_faults)];
+		const struct page_fault *fault = &page_faults[chain.turn++ % ARRAY_SIZE(page_faults)];
 
 		if ((fault->need && !has(fault->need)) || (fault->error_code & mask) == match)
 			continue;
@@ -237,10 +237,15 @@ static void chain_matching_and(u32 n, u32 mask, u32 match)
 TEST("exec.pf.eb1_match", "Bit 14 = 1: a page fault exits if error code AND mask equals match")
 {
 	prepare_page_faults();
-	chain_all_faults();
 	for (u32 mask = 0; mask < 64; mask++)
-		for (u32 match = 0; match < 64; match++)
+		for (u32 match = 0; match < 64; match++) {
+			if (match & ~mask)		/* matches none: some faults in turn will do */
+				chain_matching_and(6, mask, match);
+			else
+				chain_all_faults();
 			check_filter(BITMAP_PF, mask, match);
+		}
+	chain_all_faults();
 	/* Each higher bit, which no fault has, in the mask, in the match, and in both. */
 	for (u32 bit = 6; bit < 32; bit++) {
 		check_filter(BITMAP_PF, BIT(bit), 0);
@@ -257,7 +262,7 @@ TEST("exec.pf.eb0_nomatch", "Bit 14 = 0: a page fault exits if error code AND ma
 	prepare_page_faults();
 	for (u32 mask = 0; mask < 64; mask++)
 		for (u32 match = 0; match < 64; match++) {
-			chain_matching_and(2, mask, match);
+			chain_matching_and(match & ~mask ? 1 : 4, mask, match);
 			check_filter(0, mask, match);
 		}
 	chain_matching_and(2, EC_P, EC_P);

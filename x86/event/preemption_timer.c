@@ -251,12 +251,22 @@ TEST("feat.preempt.hlt", "The timer wakes a halted guest: its exit saves activit
 }
 
 TEST("feat.preempt.priority", "The timer's exit comes before windows and interrupts, but behind a debug trap",
-     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, PIN_EXTERNAL_INTERRUPT_EXITING, PROC_INTERRUPT_WINDOW_EXITING))
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, PIN_EXTERNAL_INTERRUPT_EXITING, PROC_INTERRUPT_WINDOW_EXITING,
+	   PROC_USE_MSR_BITMAPS))
 {
+	if (has(PROC_NMI_WINDOW_EXITING)) {
+		CASE("NMI window");
+		use_virtual_nmis();
+		vmcs_set_controls(PROC_NMI_WINDOW_EXITING);
+		set_timer(0);
+		guest_run(guest_does_nothing);
+		expect_timer_exit();
+		vmcs_clear_controls(PROC_NMI_WINDOW_EXITING, PIN_VIRTUAL_NMIS, PIN_NMI_EXITING);
+	}
+
 	interrupt_handle(TEST_VECTOR, interrupt_counter);
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	set_timer(0);
-
 	CASE("interrupt");
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	send_interrupt(TEST_VECTOR);
@@ -266,13 +276,6 @@ TEST("feat.preempt.priority", "The timer's exit comes before windows and interru
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
 	guest_run(guest_does_nothing);
 	expect_timer_exit();
-	if (has(PROC_NMI_WINDOW_EXITING)) {
-		CASE("NMI window");
-		vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
-		guest_run(guest_does_nothing);
-		expect_timer_exit();
-		vmcs_clear_controls(PROC_NMI_WINDOW_EXITING, PIN_VIRTUAL_NMIS, PIN_NMI_EXITING);
-	}
 	asm volatile("sti; nop; cli" : : : "memory");
 	expect_eq(interrupt_count[TEST_VECTOR], 1);
 

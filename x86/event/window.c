@@ -217,9 +217,7 @@ static bool has_mwait_break(void)
 	return cpuid(0, 0).eax >= 5 && (cpuid(5, 0).ecx & 3) == 3;
 }
 
-extern u64 mwait_monitored;
-u64 mwait_monitored ALIGNED(64);
-GUEST_ASM(guest_mwaits, "lea mwait_monitored(%rip), %rax; xor %ecx, %ecx; xor %edx, %edx; monitor\n"
+GUEST_ASM(guest_mwaits, "mov %rbx, %rax; xor %ecx, %ecx; xor %edx, %edx; monitor\n"
 			"xor %eax, %eax; mov $1, %ecx; mwait; behind_mwait: vmcall; ret");
 extern const u8 behind_mwait[];
 
@@ -230,6 +228,7 @@ TEST("feat.mwait.ecx0_window", "MWAIT with ECX[0] = 1 and IF = 0 does not wait u
 		skip("needs CPUID.05H:ECX[1] (interrupts as break events for MWAIT)");
 	vmcs_clear_controls(PROC_MONITOR_EXITING, PROC_MWAIT_EXITING);
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
+	guest.regs.rbx = (u64)page_alloc();
 	enter_with(IF_0, 0, guest_mwaits);
 	expect_exit(EXIT_VMCALL, .rip = (u64)behind_mwait);
 }

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, FrozenSet, List, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Optional
 
 from ..images import Image
 from ..settings import Settings
@@ -77,11 +77,13 @@ class Backend:
     def prepare(self) -> None:
         """Fetch what it needs, before anything is booted. Problem if that fails."""
 
-    def start(self, boot: Boot) -> Any:
-        """Boot it: an Emulator, or what has the face of one."""
+    def start(self, boot: Boot, starting: Callable[[Launch], None]) -> Any:
+        """Boot it: an Emulator, or what has the face of one. `starting` is told of a process before it starts."""
         from ..emulator import Emulator
 
-        return Emulator(self.command(boot), boot.folder)
+        launch = self.command(boot)
+        starting(launch)
+        return Emulator(launch, boot.folder)
 
     def stop(self) -> None:
         """The run is over: end what outlives a boot."""

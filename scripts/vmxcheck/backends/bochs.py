@@ -35,6 +35,9 @@ error: action=report
 clock: sync=none, time0=utc
 """
 
+# The one model that is not a processor's: it has the VMX that this says (2: with EPT and the like).
+_GENERIC_MODEL, _GENERIC_CPUID = "bx_generic", "cpuid: vmx=2\n"
+
 
 class Bochs(Backend):
     name = "bochs"
@@ -68,7 +71,8 @@ class Bochs(Backend):
 
     def command(self, boot: Boot) -> Launch:
         folder = boot.folder
-        (folder / "bochsrc").write_text(_BOCHSRC.format(cpu=self.cpu, smp=boot.smp, memory=boot.memory))
+        bochsrc = _BOCHSRC.format(cpu=self.cpu, smp=boot.smp, memory=boot.memory)
+        (folder / "bochsrc").write_text(bochsrc + (_GENERIC_CPUID if self.cpu == _GENERIC_MODEL else ""))
         (folder / "image.rom").write_bytes(patched_rom(boot.image, boot.command_line))
         (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
         os.mkfifo(folder / "serial")

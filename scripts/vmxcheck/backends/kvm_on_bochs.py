@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Callable, Dict, Optional
 
 from ..errors import Problem
 from ..l0 import disk, kernel, qemu
@@ -115,9 +115,9 @@ class KvmOnBochs(Bochs):
     # ---- running
 
     def command(self, boot: Boot) -> Launch:
-        raise NotImplementedError("an image is a job of L0, not a process")
+        raise Problem("kvm-on-bochs starts no process for an image: it is a job of L0")
 
-    def start(self, boot: Boot) -> Any:
+    def start(self, boot: Boot, starting: Callable[[Launch], None]) -> Any:
         if self._machine and not self._machine.alive:
             self.stop()
         if not self._machine:

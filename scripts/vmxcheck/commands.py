@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The commands beside a run: merge, compare, report, explain. Each reads results that are there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Dict
+
+from . import results as results_module
+from .cli import TOP, results_base, write_reports
+from .errors import Problem
+from .report import emit
+from .style import Style
+
+
+def run(command: str, options: argparse.Namespace) -> int:
+    if getattr(options, "junit", None) or getattr(options, "html", None):
+        from .optional import check
+
+        check(options.junit, options.html)
+    status: int = globals()["_" + command](options)
+    return status
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from . import merge, summary
+
+    runs = [results_module.load(Path(name)) for name in options.inputs]
+    statuses = [results_module.read(Path(name))["exit_status"] for name in options.inputs]
+    whole, problems = merge.join(runs)
+    fail_stale = any("--fail-stale" in one.command for one in runs)
+    status = whole.exit_status(fail_stale)
+    if (problems or 2 in statuses) and status in (0, 3):
+        status = 2
+    folder = results_module.create_folder(results_base(options))
+    whole.run = folder.name
+    data = whole.as_dict(status)
+    results_module.write(folder, data)
+    write_reports(options, data)
+    where = os.path.relpath(folder / "results.json")
+    emit(sys.stdout, summary.text(whole, fail_stale, where, options.verbose - options.quiet, Style.of(sys.stdout)))
+    for problem in problems:
+        print("run_tests.sh: merge: %s" % problem, file=sys.stderr)
+    return status
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from . import compare
+
+    data = [results_module.read(Path(name)) for name in (options.a, options.b)]
+    try:
+        found = compare.changes(*data)
+        emit(sys.stdout, compare.text(*data, found, options.verbose, Style.of(sys.stdout)))
+    except (KeyError, TypeError):
+        raise Problem("%s or %s: not the results of a run" % (options.a, options.b)) from None
+    if not any(point["verdict"] in ("pass", "known") for point in data[1]["points"]):
+        return 1 if any(change.bad for change in found) else 3
+    fail = {compare.LOST} if options.fail_lost else set()
+    allow = {compare.GONE} if options.allow_gone else set()
+    return 1 if any(change.bad and change.kind not in allow or change.kind in fail for change in found) else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    if not options.junit and not options.html:
+        raise Problem("report: say what to write: --html FILE, --junit FILE")
+    inputs = options.inputs or [str(results_base(options))]
+    if len(inputs) == 1:
+        data: Dict[str, object] = results_module.read(Path(inputs[0]))
+    else:
+        from . import merge
+
+        whole, problems = merge.join([results_module.load(Path(name)) for name in inputs])
+        whole.run = "%d runs" % len(inputs)
+        data = whole.as_dict(whole.exit_status(False))
+        for problem in problems:
+            print("run_tests.sh: report: %s" % problem, file=sys.stderr)
+    write_reports(options, data)
+    for path in (options.junit, options.html):
+        if path:
+            emit(sys.stdout, "written: %s" % path)
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from . import explain
+
+    emit(sys.stdout, explain.text(options.id, TOP, results_base(options), Style.of(sys.stdout)))
+    return 0

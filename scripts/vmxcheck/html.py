@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The HTML report: one file that needs no other. What it shows is put together here, how is in templates/."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List, Set
+
+from . import catalogue as catalogue_module, coverage, optional
+from .errors import Problem
+from .verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, RED, SKIP
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+NOT_YET = "none"  # of a requirement that no test has, or that did not run
+STATES = (PASS, FAIL, KNOWN, SKIP, NOT_YET)
+LABELS = {PASS: "pass", FAIL: "fail", KNOWN: "known deviation", SKIP: "skipped"}
+COUNTED = {PASS: "passed", FAIL: "failed", CRASH: "crashed", HANG: "hung", MISSING: "missing", KNOWN: "known deviations",
+           SKIP: "skipped"}
+OUTSIDE = "not in the catalogue"
+SLOWEST = 20
+
+
+def write(path: Path, data: Dict[str, Any], top: Path) -> None:
+    jinja2: Any = optional.need("jinja2", "python3-jinja2", "--html")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(str(TEMPLATES)), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined)
+    text = environment.get_template("report.html").render(view(data, catalogue_module.read(top / "spec" / "catalogue.tsv")))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Problem("%s: %s" % (path, error.strerror)) from None
+
+
+def view(data: Dict[str, Any], rows: Dict[str, catalogue_module.Row]) -> Dict[str, Any]:
+    """All that the template shows."""
+    points: List[Dict[str, Any]] = data["points"]
+    by_id: Dict[str, List[Dict[str, Any]]] = {}
+    for point in points:
+        by_id.setdefault(point["id"], []).append(point)
+    targets = [target["name"] for target in data["target"]]
+    if any(not point["target"] for point in points):
+        targets.append("")
+    every = list(rows.values()) + [catalogue_module.Row(i, OUTSIDE, requirement=by_id[i][0]["title"])
+                                   for i in by_id if i not in rows]
+    areas = _areas(every, by_id, targets)
+    tested = sum(row["state"] != NOT_YET for area in areas for row in area["rows"] if area["name"] != OUTSIDE)
+    failures: Dict[str, List[Dict[str, Any]]] = {}
+    for point in points:
+        if point["verdict"] in RED:
+            failures.setdefault(point["id"], []).append(point)
+    counts = Counter(point["verdict"] for point in points)
+    return {
+        "data": data, "targets": targets, "areas": areas, "failures": list(failures.values()), "states": STATES,
+        # What a run that was narrowed did not run may well have a test.
+        "labels": {**LABELS, NOT_YET: "not yet tested" if data.get("whole") else "not run"}, "verdict": _verdict(data),
+        "counts": [(verdict, word, counts[verdict]) for verdict, word in COUNTED.items() if counts[verdict]],
+        "rows": len(rows), "tested": tested, "skips": _skips(points), "known": [p for p in points if p["verdict"] == KNOWN],
+        "images": _bars([(image["image"], image["target"], image["seconds"]) for image in data["images"]], 1000),
+        "slowest": _bars([(p["id"], p["target"], p["seconds"]) for p in points], SLOWEST),
+        "banners": {image["target"]: image["banner"] for image in reversed(data["images"]) if image["banner"]},
+        "state_counts": Counter(row["state"] for area in areas for row in area["rows"]),
+        # In a script element only "<" can do harm.
+        "details": json.dumps(_details(by_id, rows)).replace("<", "\\u003c"),
+        "red": RED,
+    }
+
+
+def _verdict(data: Dict[str, Any]) -> Dict[str, str]:
+    words = {0: ("green", "All green"), 1: ("red", "Not green"), 2: ("red", "The run is not whole"),
+             3: ("grey", "Nothing was tested"), 130: ("grey", "Interrupted")}
+    color, text = words.get(data["exit_status"], ("red", "Not green"))
+    return {"color": color, "text": text}
+
+
+def _state(verdicts: Set[str]) -> str:
+    return coverage.worst(verdicts) if verdicts else NOT_YET
+
+
+def _areas(every: List[catalogue_module.Row], by_id: Dict[str, List[Dict[str, Any]]], targets: List[str]) -> List[Dict[str, Any]]:
+    areas: Dict[str, List[Dict[str, Any]]] = {}
+    for row in every:
+        points = by_id.get(row.id, [])
+        cells = []
+        for target in targets:
+            verdicts = {point["verdict"] for point in points if point["target"] == target}
+            cells.append({"state": _state(verdicts), "word": _word(verdicts)})
+        areas.setdefault(row.area, []).append({"row": row, "cells": cells, "state": _state({p["verdict"] for p in points})})
+    found = []
+    for name, rows in areas.items():
+        counter = Counter(row["state"] for row in rows)
+        found.append({"name": name, "rows": rows, "parts": [(state, counter[state]) for state in STATES if counter[state]]})
+    return found
+
+
+def _word(verdicts: Set[str]) -> str:
+    """What a cell says: the worst, by its own name."""
+    for verdict in (CRASH, HANG, FAIL, MISSING, KNOWN, PASS, SKIP):
+        if verdict in verdicts:
+            return verdict
+    return ""
+
+
+def _details(by_id: Dict[str, List[Dict[str, Any]]], rows: Dict[str, catalogue_module.Row]) -> Dict[str, Any]:
+    """For the rows that are opened; the failures' diagnostics are in the page once, and are shown from there."""
+    found: Dict[str, Any] = {}
+    for identity, row in rows.items():
+        found[identity] = {"q": row.requirement, "f": row.fields, "c": row.capability, "p": []}
+    for identity, points in by_id.items():
+        entry = found.setdefault(identity, {"q": "", "f": "-", "c": "-", "p": []})
+        for point in points:
+            entry["p"].append([point["target"] or "not booted", point["image"], point["verdict"], point["title"],
+                               point["known"] or point["reason"], point["checks"], point["seconds"], point["repro"]])
+    return found
+
+
+def _skips(points: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    groups: Dict[str, List[str]] = {}
+    for point in points:
+        if point["verdict"] == SKIP:
+            ids = groups.setdefault(point["reason"] or "no reason given", [])
+            if point["id"] not in ids:
+                ids.append(point["id"])
+    return [{"reason": reason, "ids": ids} for reason, ids in sorted(groups.items(), key=lambda item: -len(item[1]))]
+
+
+def _bars(values: List[Any], most: int) -> List[Dict[str, Any]]:
+    longest = max([seconds for _, _, seconds in values], default=0) or 1
+    ordered = sorted(values, key=lambda value: -value[2])[:most]
+    return [{"name": name, "target": target, "seconds": seconds, "percent": round(100 * seconds / longest, 2)}
+            for name, target, seconds in ordered]

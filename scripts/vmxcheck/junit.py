@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""JUnit XML: a suite for each image on each target, a case for each test.
+
+A failure is a <failure>; what ended the image, or never reported, is an <error>. A known deviation and what is
+red in the baseline too are <skipped> with the reason, because the format knows no other word that is not red.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Dict, List
+
+from . import optional
+from .errors import Problem
+from .verdict import FAIL, KNOWN, RED, SKIP
+
+# What XML 1.0 has no place for.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub(lambda match: "\\x%02x" % ord(match.group()), text)
+
+
+def write(path: Path, data: Dict[str, Any]) -> None:
+    junit: Any = optional.need("junitparser", "python3-junitparser", "--junit")
+    groups: Dict[tuple, List[Dict[str, Any]]] = {}  # type: ignore[type-arg]
+    for point in data["points"]:
+        groups.setdefault((point["image"], point["target"], point.get("round", 1)), []).append(point)
+    hosts = {target["name"]: target for target in data["target"]}
+    xml = junit.JUnitXml("vmxcheck")
+    for (image, target, number), points in groups.items():
+        suite = junit.TestSuite(_clean("%s%s on %s" % (image, "#%d" % number if number > 1 else "", target or "no backend")))
+        suite.timestamp = data["started"][:19]
+        suite.add_property("run", data["run"])
+        for key in ("backend", "version", "cpu", "host"):
+            if target in hosts:
+                suite.add_property(key, _clean(hosts[target][key]))
+        for point in points:
+            suite.add_testcase(_case(junit, point))
+        suite.update_statistics()
+        xml.add_testsuite(suite)
+    xml.update_statistics()
+    try:
+        xml.write(str(path), pretty=True)
+    except OSError as error:
+        raise Problem("%s: %s" % (path, error.strerror)) from None
+
+
+def _case(junit: Any, point: Dict[str, Any]) -> Any:
+    case = junit.TestCase(_clean(point["id"]), "vmxcheck.%s" % point["image"], point["seconds"])
+    reason = _clean(point["reason"] or point["title"])
+    if point["verdict"] == SKIP:
+        case.result = [junit.Skipped(reason)]
+    elif point["verdict"] == KNOWN:
+        case.result = [junit.Skipped(_clean("known deviation: " + point["known"]))]
+    elif point["verdict"] in RED and point.get("old"):
+        case.result = [junit.Skipped("red in the baseline too: " + reason)]
+    elif point["verdict"] in RED:
+        result = (junit.Failure if point["verdict"] == FAIL else junit.Error)(reason, point["verdict"])
+        result.text = _clean("%s: %s\n\n%s\n\nrepeat: %s\nlog: %s\n"
+                             % (point["id"], point["title"], point["diagnostics"], point["repro"], point["log"]))
+        case.result = [result]
+    return case

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""All options, once: the parsers, the manual page and the completions are made from this."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Dict, List
+
+from . import VERSION
+from .config import BACKENDS
+from .l0.options import L0Options
+
+PROGRAM = "run_tests.sh"
+ENVIRONMENT = {
+    "QEMU, BOCHS": "the emulators",
+    "ACCEL": "the accelerator of QEMU: tcg or kvm",
+    "TIMEOUT": "how many seconds an image may go without progress; 0: no limit",
+    "NO_COLOR": "not empty: no colours",
+}
+STATUS = {
+    0: "all green (compare: nothing broke)",
+    1: "a failure (compare: something broke)",
+    2: "wrong usage, or an environment that cannot do what was asked",
+    3: "nothing was tested",
+    130: "interrupted",
+}
+COMMANDS = {
+    "merge": "join the results of shards, or of runs on several targets, into one",
+    "compare": "what broke, was fixed, appeared or went between two runs",
+    "report": "JUnit XML and the HTML report of runs that are over",
+    "explain": "a requirement: its section, where it is tested, its last results",
+}
+RESULTS_HELP = "a results.json, the folder of a run, or a folder of runs (then: its last)"
+
+
+def _epilog() -> str:
+    lines = ["commands (COMMAND --help says more):"] + ["  %-8s %s" % item for item in COMMANDS.items()]
+    lines += ["environment:"] + ["  %-12s %s" % item for item in ENVIRONMENT.items()]
+    lines += ["an option comes before the environment, then unittests.cfg, then config.mk, then PATH."]
+    lines += ["exit status:"] + ["  %-3d %s" % item for item in STATUS.items()]
+    return "\n".join(lines)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 10000:
+        raise argparse.ArgumentTypeError("`%s` is not a number above 0" % text)
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError("`%s` is not a whole number" % text)
+    return int(text)
+
+
+def _shard(text: str) -> str:
+    part, slash, whole = text.partition("/")
+    if not (slash and part.isdigit() and whole.isdigit() and 0 < int(part) <= int(whole) < 10000):
+        raise argparse.ArgumentTypeError("`%s` is not K/N, such as 1/4" % text)
+    return "%d/%d" % (int(part), int(whole))
+
+
+def _parser(name: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=(PROGRAM + " " + name).strip(), description=description, epilog=epilog,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+
+
+def run_parser() -> argparse.ArgumentParser:
+    parser = _parser("", "Boot the test images and give one verdict.", _epilog())
+    parser.usage = "%(prog)s [OPTION]... [PATTERN]...\n       %(prog)s COMMAND ..."
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN",
+                        help="tests to run: an id, the front of ids up to a dot, or a shell glob over ids (default: all)")
+    parser.add_argument("--version", action="version", version="vmxcheck " + VERSION)
+
+    add = parser.add_argument_group("selecting").add_argument
+    add("-g", "--group", action="append", default=[], metavar="GROUP", help="only the sections of unittests.cfg in this group")
+    add("--image", action="append", default=[], metavar="NAME", help="only the section NAME of unittests.cfg (a glob)")
+    add("--area", action="append", default=[], metavar="AREA", help="only the requirements of this area of the catalogue")
+    add("--priority", action="append", default=[], metavar="N", help="only the requirements of this priority: 1, 2 or 3")
+    add("--failed", action="store_true", help="only what failed in the last run")
+    add("--shard", type=_shard, metavar="K/N", help="only part K of N, cut by the durations of the last whole run; see merge")
+    add("--durations", metavar="RESULTS", help="cut --shard by the durations of this run (%s)" % RESULTS_HELP)
+    add("-l", "--list", action="store_true", help="one line a test, id TAB image; boots nothing")
+    add("--coverage", action="store_true",
+        help="the catalogue by area: rows, tested, passing in the last run, ...; boots nothing")
+
+    add = parser.add_argument_group("running").add_argument
+    add("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N",
+        help="boot N images at a time (default: the cores)")
+    add("--backend", action="append", default=[], metavar="NAME[,NAME]",
+        help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
+    add("--cpu", metavar="MODEL", help="processor model, of Bochs (default: tigerlake) or QEMU")
+    add("--timeout", metavar="SECONDS", help="how long an image may go without progress (0: no limit)")
+    add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
+    add("--order", choices=("file", "random"), default="file", help="order of the tests in each image")
+    add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
+
+    L0Options.add_to(parser)
+
+    add = parser.add_argument_group("judging").add_argument
+    add("--fail-stale", action="store_true", help="fail if a known deviation has gone (make check does)")
+    add("--baseline", metavar="FILE", help="fail only for what is not red in FILE (of --save-baseline, or a results.json)")
+    add("--save-baseline", type=Path, metavar="FILE", help="write the verdicts of this run for --baseline")
+
+    add = parser.add_argument_group("output").add_argument
+    add("-v", "--verbose", action="store_true", help="a line for each test; name all that is skipped or not yet tested")
+    add("-q", "--quiet", action="store_true", help="failures and the last line only")
+    add("-t", "--tap", action="store_true", help="one TAP 13 stream on stdout, all else on stderr")
+    add("--color", choices=("auto", "always", "never"), default="auto", help="colours (auto: on a terminal, without NO_COLOR)")
+    _report_options(add)
+
+    add = parser.add_argument_group("debugging").add_argument
+    add("--gdb", metavar="ID", help="start the image of one test in the debugger (QEMU's gdb stub, Bochs' own), at that test")
+    add("--keep", action="store_true", help="keep what each boot was started with, and its command, in the results")
+
+    add = parser.add_argument_group("files").add_argument
+    _results_option(add)
+    add("--config", type=Path, metavar="FILE", help="instead of unittests.cfg")
+    add("--build", type=Path, metavar="DIR", help="instead of build; nothing is made then")
+    add("--known", type=Path, metavar="DIR", help="instead of spec/known")
+    return parser
+
+
+def _report_options(add) -> None:  # type: ignore[no-untyped-def]
+    add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    add("--html", type=Path, metavar="FILE", help="write the report: one HTML file that needs no other")
+
+
+def _results_option(add) -> None:  # type: ignore[no-untyped-def]
+    add("--results", type=Path, metavar="DIR", help="where runs are kept (default: results)")
+
+
+def merge_parser() -> argparse.ArgumentParser:
+    parser = _parser("merge", "Join the results of shards, or of runs on several targets, into one run.\n"
+                     "A shard that is missing, or that was cut differently, is an error: the rest is written all the same.")
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="RESULTS", help=RESULTS_HELP)
+    _results_option(add)
+    _report_options(add)
+    add("-v", "--verbose", action="store_true", help="name all that is skipped")
+    add("-q", "--quiet", action="store_true", help="the last line only")
+    return parser
+
+
+def compare_parser() -> argparse.ArgumentParser:
+    parser = _parser("compare", "What changed from run A to run B: another hypervisor, version, processor model or backend.\n"
+                     "Exit status 1 if something broke, appeared red, or passed in A and is not in B.")
+    add = parser.add_argument
+    add("a", metavar="A", help=RESULTS_HELP)
+    add("b", metavar="B", help="the same")
+    add("--allow-gone", action="store_true", help="what is not in B is no failure")
+    add("--fail-lost", action="store_true", help="fail too if something that passed in A is skipped in B")
+    add("-v", "--verbose", action="store_true", help="name everything that changed, not only what broke or was fixed")
+    return parser
+
+
+def report_parser() -> argparse.ArgumentParser:
+    parser = _parser("report", "Write reports of runs that are over. Several runs become one report: a column for each target.")
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="RESULTS", help=RESULTS_HELP + "; default: the last run")
+    _results_option(add)
+    _report_options(add)
+    return parser
+
+
+def explain_parser() -> argparse.ArgumentParser:
+    parser = _parser("explain", "What a requirement says, where it is in the manual and in the tests, and how it went.")
+    add = parser.add_argument
+    add("id", metavar="ID", help="the id of a test or of a row of the catalogue")
+    _results_option(add)
+    return parser
+
+
+def parsers() -> Dict[str, argparse.ArgumentParser]:
+    """Everything that there is to document; "" is a run."""
+    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "report": report_parser(),
+            "explain": explain_parser()}
+
+
+def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":
+    """The command ("" for a run) and its options."""
+    if words and words[0] in COMMANDS:
+        return words[0], globals()[words[0] + "_parser"]().parse_args(words[1:])
+    return "", run_parser().parse_args(words)

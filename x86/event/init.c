@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* INIT and SIPI in VMX non-root operation (SDM Vol. 3C, "Other Causes of VM Exits"): on a second processor. */
+#include "vmxtest/vmxtest.h"
+#include "x86/apic.h"
+#include "x86/cpu.h"
+
+/* Milliseconds that an INIT may take to have its effect; a target that does nothing costs all of it. */
+enum { PATIENCE_MS = 20 };
+
+static struct vmcs_region *other_vmxon_region, *other_vmcs;
+static volatile bool in_guest, exited, stop;
+static struct outcome outcome;
+static u64 activity, interruptibility;
+
+static void guest_waits(void)
+{
+	in_guest = true;
+	while (!stop)
+		cpu_relax();
+}
+
+/* The second processor becomes a host with a guest of its own. */
+static void run_guest_there(UNUSED void *argument)
+{
+	const u64 vmcs_there = physical_address(other_vmcs);
+
+	vmx_on_with(other_vmxon_region);
+	require_outcome(vmclear(&vmcs_there, NULL), SUCCEED);
+	require_outcome(vmptrld(&vmcs_there, NULL), SUCCEED);
+	guest_baseline();
+	outcome = guest_run(guest_waits);
+	activity = vmcs_read(GUEST_ACTIVITY_STATE);
+	interruptibility = vmcs_read(GUEST_INTERRUPTIBILITY_STATE);
+	exited = true;
+	require_outcome(vmclear(&vmcs_there, NULL), SUCCEED);
+	vmx_off();
+}
+
+static void wait_until(volatile const bool *flag)
+{
+	for (int ms = 0; ms < PATIENCE_MS && !*flag; ms++)
+		delay_us(1000);
+}
+
+/* A target may have reset it, then or at VMXOFF: for the tests behind this one it is needed. */
+static void bring_back(void)
+{
+	for (int ms = 0; ms < PATIENCE_MS && !on_cpu_done(1); ms++)
+		delay_us(1000);
+	if (!on_cpu_done(1))
+		require(cpu_restart(1));
+}
+
+/* Let the other processor run its guest, send it this, and wait for the exit; then end the guest. */
+static void send_to_guest(u32 delivery)
+{
+	other_vmxon_region = vmcs_region_alloc();
+	other_vmcs = vmcs_region_alloc();
+	in_guest = exited = stop = false;
+	outcome = (struct outcome){ .kind = OUTCOME_NONE };
+
+	on_cpu_start(1, run_guest_there, NULL);
+	wait_until(&in_guest);
+	require(in_guest);
+	apic_send_ipi(cpu_number(1)->apic_id, delivery);
+	wait_until(&exited);
+	stop = true;
+	wait_until(&exited);
+	expect(exited);
+	bring_back();
+}
+
+TEST("exec.init.exit", "An INIT exits from VMX non-root operation", NEEDS(NEED_CPUS(2)))
+{
+	send_to_guest(APIC_DELIVERY_INIT);
+	expect_outcome(outcome, EXITS(EXIT_INIT));
+	expect_eq(outcome.qualification, 0);
+	expect_eq(activity, ACTIVITY_ACTIVE);
+	expect_eq(interruptibility, 0);
+}
+
+TEST("exec.sipi.ignored", "A SIPI is discarded while the guest is active", NEEDS(NEED_CPUS(2)))
+{
+	send_to_guest(APIC_DELIVERY_SIPI | 0x55);
+	expect_outcome(outcome, EXITS(EXIT_VMCALL));
+	expect_eq(activity, ACTIVITY_ACTIVE);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The wait-for-SIPI state, which only another processor can end. An image of its own: a target may keep events
+ * blocked behind it for good, and then the rest of its run says nothing.
+ */
+#include "vmxtest/vmxtest.h"
+#include "x86/apic.h"
+#include "x86/cpu.h"
+#include "x86/interrupt.h"
+
+enum { VECTOR = 0x61, TIMER_TICKS = 20000 };
+
+/* Where guest_run begins. */
+extern const u8 guest_start[];
+
+static void guest_does_nothing(void)
+{
+}
+
+static void arm_timer(u32 ticks)
+{
+	vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
+	vmcs_write(VMX_PREEMPTION_TIMER_VALUE, ticks);
+}
+
+static void enter_inactive(u32 activity)
+{
+	vmcs_write(GUEST_ACTIVITY_STATE, activity);
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	guest_run(guest_does_nothing);
+}
+
+/* The interrupt that waited goes to the host. */
+static void take_interrupt(void)
+{
+	interrupt_handle(VECTOR, interrupt_counter);
+	asm volatile("sti; nop; cli" : : : "memory");
+	expect_eq(interrupt_count[VECTOR], 1);
+	interrupt_handle(VECTOR, NULL);
+}
+
+/* What the other processor does while this one waits for a SIPI. */
+static u32 waiting_apic_id;
+
+static void send_to_waiting_cpu(void *vector)
+{
+	delay_us(20000);
+	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_FIXED | VECTOR);
+	delay_us(2000);
+	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_SIPI | *(u8 *)vector);
+}
+
+static void wait_for_sipi(u8 vector)
+{
+	waiting_apic_id = apic_id();
+	on_cpu_start(1, send_to_waiting_cpu, &vector);
+	enter_inactive(ACTIVITY_WAIT_FOR_SIPI);
+	on_cpu_wait(1);
+}
+
+TEST("after.activity.wait_sipi", "an entry to wait-for-SIPI holds interrupts; a SIPI exits with its vector",
+     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+{
+	static const u8 vectors[] = { 0x5a, 0xa5, 0x00, 0xff };
+
+	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+		CASE("SIPI vector %#x", vectors[i]);
+		wait_for_sipi(vectors[i]);
+		expect_exit(EXIT_SIPI, .qualification = vectors[i], .rip = (u64)guest_start);
+		expect(apic_requested(VECTOR));
+		take_interrupt();
+	}
+}
+
+TEST("after.preempt.wait_sipi", "the VMX-preemption timer ends HLT and shutdown, and not wait-for-SIPI",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+{
+	static const u32 stopped[] = { ACTIVITY_HLT, ACTIVITY_SHUTDOWN };
+	static const u32 ticks[] = { 0, TIMER_TICKS };
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(ticks); i++) {
+		CASE("activity %u, timer %u", stopped[i / 2], ticks[i % 2]);
+		arm_timer(ticks[i % 2]);
+		enter_inactive(stopped[i / 2]);
+		expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)guest_start);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ticks); i++) {
+		CASE("wait-for-SIPI, timer %u", ticks[i]);
+		arm_timer(ticks[i]);
+		wait_for_sipi(0x5a);
+		expect_exit(EXIT_SIPI, .qualification = 0x5a);
+		take_interrupt();
+	}
+}
