@@ -28,7 +28,7 @@
 enum {
 	COM1 = 0x3f8, IER = 1, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCRATCH = 7,
 	LCR_DLAB = 0x80, LSR_EMPTY = 0x60, MSR_READY = 0xb0,
-	EXIT_PORT = 0xf4,
+	EXIT_PORT = 0xf4, KEYBOARD = 0x64, RESET_LINE = 0xfe,
 	START_INFO = 0x90000, MEMORY_MAP = 0x90100, COMMAND_LINE = 0x90200,	/* in the image's memory */
 	MOST_CPUS = 64,
 	POLL_NS = KICK_PUT_OFF_MS * 1000 * 1000,
@@ -245,6 +245,8 @@ static void port_write(uint16_t port, uint8_t value)
 		serial[port - COM1] = value;
 	else if (port == EXIT_PORT)
 		end(END_EXIT, "by its own request");
+	else if (port == KEYBOARD && value == RESET_LINE)
+		end(END_SHUTDOWN, "reset");
 }
 
 static uint8_t port_read(uint16_t port)
@@ -367,7 +369,7 @@ static void end_at_limit(const struct job *job)
 		out = pthread_tryjoin_np(cpus[0].thread, NULL) == 0;
 		pthread_mutex_lock(&lock);
 	}
-	end(END_LIMIT, "no progress for %g s of L0's time; %s", job->limit_ms / 1000.0,
+	end(END_LIMIT, "%g s of L0's time; %s", job->limit_ms / 1000.0,
 	    out ? where(cpus[0].fd) : "KVM_RUN of its first processor does not return");
 }
 

@@ -121,7 +121,7 @@ void qemu_run(const struct job *job, const void *image)
 		if (++polls % PULSE_POLLS == 0)
 			report(REPORT_PULSE, "%u", output_idle_ms());
 		if (job->limit_ms && output_idle_ms() > job->limit_ms)
-			finish(END_LIMIT, "no progress for the time limit, under QEMU");
+			finish(END_LIMIT, "of L0's time, under QEMU");
 	}
 	int status = 0;
 

@@ -32,7 +32,7 @@ display_library: rfb, options="timeout=0"
 sound: driver=dummy
 cpu: model={cpu}, count=1, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs=1
 memory: guest={memory}, host={memory}
-romimage: file=$BXSHARE/BIOS-bochs-latest
+romimage: file=bios.rom
 vgaromimage: file=vga.rom
 ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14
 ata0-master: type=disk, path=disk, mode=flat, cylinders=0
@@ -77,10 +77,19 @@ class KvmOnBochs(Bochs):
     def _built(self) -> Path:
         return self.settings.top / "build" / "l0"
 
+    def _bios(self) -> Optional[Path]:
+        """The images need none, but Linux wants what it tells of the machine."""
+        folders = [self.settings.environment.get("BXSHARE", ""), str(Path(self._tool).parent.parent / "share/bochs"),
+                   "/usr/share/bochs", "/usr/local/share/bochs"]
+        found = [self.root / folder.lstrip("/") / "BIOS-bochs-latest" for folder in folders if folder]
+        return next((path for path in found if path.exists()), None)
+
     def available(self) -> Optional[str]:
         problem = super().available()
         if problem:
             return problem
+        if not self._bios():
+            return "Bochs' own BIOS is not installed (Debian package bochsbios)"
         if not (self._built / "init").exists() or not (self._built / "loader.bin").exists():
             return ("%s is not built: it is linked with a static C library (Debian package libc6-dev); then run ./configure "
                     "and make" % (self._built / "init"))
@@ -156,4 +165,7 @@ class KvmOnBochs(Bochs):
                    disk.initramfs(files), " ".join([_COMMAND_LINE, *self._options.qualified()]), memory << 20)
         (folder / "bochsrc").write_text(_BOCHSRC.format(cpu=self.cpu, ips=IPS, memory=memory, mailbox=MAILBOX, console=CONSOLE))
         (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
+        bios = self._bios()
+        assert bios
+        shutil.copyfile(bios, folder / "bios.rom")
         return Machine(Launch(self.arguments(folder)), folder)

@@ -74,6 +74,7 @@ class Machine:
         self.sign_of_life = time.monotonic()
         self.sequence = 0
         self._bytes = b""
+        self._cpu = 0.0
 
     @property
     def alive(self) -> bool:
@@ -127,15 +128,18 @@ class Machine:
             lines = text.decode("utf-8", "replace").splitlines()
             self.hello = dict(line.partition("=")[::2] for line in lines)
         elif kind != "P":
+            if kind == "E":
+                self.cpu_seconds()
             self.frames.append((kind, text))
 
     def cpu_seconds(self) -> float:
         """What Bochs has used of the processor."""
         try:
             fields = Path("/proc/%d/stat" % self.emulator.process_id).read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            self._cpu = max(self._cpu, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
         except (OSError, IndexError):
-            return 0.0
+            pass  # it has ended: what was seen last
+        return self._cpu
 
     @property
     def silent_at(self) -> float:
