@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # make            all images: build/x86/NAME.elf, .rom and .tests (the list of its tests)
+#                 and what L0 of the backend kvm-on-bochs is made of: build/l0
 # make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
 # make check      the self-tests, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
+# make check-kvm  all images under Linux KVM on Bochs
 # make V=1        show the commands
 #
 # An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
@@ -42,12 +44,15 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-kvm-smoke
 .SECONDARY:
 .DELETE_ON_ERROR:
 
+# L0 needs a static C library; without one everything else is built.
+L0_FILES := $(if $(L0),$(B)/l0/init $(B)/l0/loader.bin)
+
 all: $(foreach image,$(IMAGES),$(B)/x86/$(image).elf $(B)/x86/$(image).rom $(B)/x86/$(image).tests) \
-	compile_commands.json
+	$(L0_FILES) compile_commands.json
 
 # ---- objects
 
@@ -90,6 +95,23 @@ $(B)/x86/%.rom: $(B)/x86/%.bin $(B)/rom.bin scripts/mkrom
 $(B)/rom.bin: $(B)/lib/boot/rom.S.o lib/boot/rom.ld
 	$(Q)$(LD) -m elf_x86_64 -T lib/boot/rom.ld --oformat binary -o $@ $<
 
+# ---- L0 of the backend kvm-on-bochs (l0/README.md): a program for Linux and a boot sector
+
+L0_CFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -m64 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wundef
+L0_OBJECTS := $(patsubst %,$(B)/%.o,$(wildcard l0/*.c))
+
+$(L0_OBJECTS): $(B)/%.o: % config.mk Makefile
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -MMD -MP $(L0_CFLAGS) -c $< -o $@
+
+$(B)/l0/init: $(L0_OBJECTS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -m64 -static -pthread -s -o $@ $^
+
+$(B)/l0/loader.bin: $(B)/l0/loader.S.o
+	$(Q)$(LD) -m elf_x86_64 -Ttext 0x7c00 --oformat binary -o $@ $<
+
 # ---- what is handed out beside the images
 
 standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
@@ -117,6 +139,10 @@ check-fast: all check-clang
 check-images: all
 	$(Q)./run_tests.sh --fail-stale
 
+# A real hypervisor under test. The smoke set is part of `make check`, all of it takes some minutes.
+check-kvm: all
+	$(Q)./run_tests.sh --backend kvm-on-bochs --fail-stale
+
 check-clang:
 ifneq ($(CLANG),)
 	$(call say,CHECK,'clang builds everything too')
@@ -141,6 +167,7 @@ install: all docs
 		$(SHARE)/zsh/site-functions
 	install -m 755 run_tests.sh $(TREE)/
 	install -m 644 unittests.cfg config.mk $(TREE)/
+	$(if $(L0_FILES),install -d $(TREE)/$(B)/l0 && install -m 644 $(L0_FILES) $(TREE)/$(B)/l0/)
 	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(B)/x86/$(image),.elf .rom .tests)) $(TREE)/$(B)/x86/
 	cp -R scripts spec $(TREE)/
 	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +

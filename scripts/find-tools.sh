@@ -91,6 +91,19 @@ int main(void)
 }
 END
 
+cat >"$tmp/static.c" <<'END'
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <stdio.h>
+#ifndef __x86_64__
+#error "not x86-64"
+#endif
+int main(void)
+{
+	return puts("static") < 0 || KVM_CAP_COALESCED_PIO < 0;
+}
+END
+
 # Commands of several words ("ccache gcc") are split on purpose.
 # shellcheck disable=SC2086
 compiles_freestanding()  # COMMAND
@@ -103,6 +116,12 @@ compiles_freestanding()  # COMMAND
 compiles_for_host()  # COMMAND
 {
 	$1 "$tmp/host.c" -o "$tmp/host" </dev/null >"$tmp/log" 2>&1 && [ "$("$tmp/host" 2>/dev/null)" = host ]
+}
+
+# shellcheck disable=SC2086
+compiles_static()  # COMMAND
+{
+	$1 -m64 -static -pthread "$tmp/static.c" -o "$tmp/static" </dev/null >"$tmp/log" 2>&1
 }
 
 # The version is compared in Python; the modules are missing where only python3-minimal is installed.
@@ -298,6 +317,28 @@ detect_emulators()
 	fi
 }
 
+# What the backend kvm-on-bochs is made of: a static program for Linux, and kernels, which apt fetches and
+# lz4 or zstd unpacks (Debian 12's is LZ4).
+detect_l0()
+{
+	L0=''
+	if [ -n "$CC" ] && compiles_static "$CC"; then
+		L0=yes
+		line run 'static C library' "$CC links with it"
+	elif [ -n "$CC" ]; then
+		missing run 'static C library' libc6-dev 'for the backend kvm-on-bochs'
+	fi
+	if [ -n "$BOCHS" ] && [ ! -e "${BXSHARE:-/usr/share/bochs}/BIOS-bochs-latest" ] &&
+		[ ! -e "${BOCHS%/*}/../share/bochs/BIOS-bochs-latest" ]; then
+		missing run "Bochs' BIOS" bochsbios 'for the backend kvm-on-bochs'
+	fi
+	look_for run lz4 lz4 lz4
+	look_for run 'zstd (optional)' zstd zstd
+	for command in apt-get dpkg-deb; do
+		path_of "$command" >/dev/null || line run "$command" 'not here: kvm-on-bochs takes kernels by --l0-kernel vmlinuz'
+	done
+}
+
 # Bochs' display listens on a TCP port while it runs; in an empty network namespace nobody sees it.
 detect_unshare()
 {
@@ -349,6 +390,7 @@ detect()
 	detect_python
 	detect_python_modules
 	detect_emulators
+	detect_l0
 	detect_unshare
 	detect_check_tools
 }

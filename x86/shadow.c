@@ -38,7 +38,7 @@ static void list_fields(void)
 	for (u32 i = 0; i < vmcs_field_count; i++) {
 		const u32 encoding = vmcs_fields[i].encoding;
 
-		if (!field_exists(&vmcs_fields[i]))
+		if (!field_readable(&vmcs_fields[i]))
 			continue;
 		add_field(encoding);
 		if (field_width(encoding) == FIELD_64)

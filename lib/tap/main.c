@@ -142,6 +142,7 @@ static void run_test(const struct test *test, u32 number)
 	bool skipped = false;
 
 	print("# begin %s\n", test->id);
+	console_drain();		/* whatever the test does to the machine: it is known which one it was */
 	report_begin(test);
 	/* A processor may be broken enough to fault where a need is looked up. */
 	const struct fault looked_up = TRY(met = needs_met(test, reason, sizeof(reason)));

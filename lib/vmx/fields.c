@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmx/controls.h"
 #include "vmx/fields.h"
+#include "vmx/instructions.h"
 
 const struct field_info vmcs_fields[] = {
 #define FIELD(name, encoding, text, ...) { encoding, #name, text, (const u32[]){ __VA_ARGS__ __VA_OPT__(,) 0 } },
@@ -26,6 +27,23 @@ bool field_exists(const struct field_info *field)
 		if (has(*need))
 			return true;
 	return false;
+}
+
+bool field_readable(const struct field_info *field)
+{
+	static struct {
+		bool known, readable;
+	} fields[ARRAY_SIZE(vmcs_fields)];
+	const u32 i = field - vmcs_fields;
+	u64 value;
+
+	if (!fields[i].known) {
+		const struct outcome outcome = vmread(field->encoding, &value, NULL);
+
+		fields[i].readable = field_exists(field) && outcome.kind == OUTCOME_SUCCEED;
+		fields[i].known = outcome.kind != OUTCOME_FAIL_INVALID;
+	}
+	return fields[i].readable;
 }
 
 const struct field_info *field_find(u32 encoding)

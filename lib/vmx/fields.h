@@ -43,5 +43,11 @@ u64 field_mask(u32 encoding);
 /* Does the processor have the field, by its capability MSRs? */
 bool field_exists(const struct field_info *field);
 
+/*
+ * Does it have it, and can it be read? A hypervisor may lack fields that the manual makes no condition for:
+ * the tests of the fields say so, and no other test needs to trip over them. Needs a current VMCS.
+ */
+bool field_readable(const struct field_info *field);
+
 /* The row of a full encoding, or NULL. */
 const struct field_info *field_find(u32 encoding);

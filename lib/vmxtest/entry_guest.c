@@ -103,7 +103,7 @@ void entry_guest_keep(void)
 {
 	kept_count = 0;
 	for (u32 i = 0; i < vmcs_field_count; i++)
-		if (field_type(vmcs_fields[i].encoding) == FIELD_GUEST && field_exists(&vmcs_fields[i]))
+		if (field_type(vmcs_fields[i].encoding) == FIELD_GUEST && field_readable(&vmcs_fields[i]))
 			keep(vmcs_fields[i].encoding);
 	keep(VM_ENTRY_CONTROLS);
 	keep(VM_ENTRY_INTERRUPTION_INFORMATION);

@@ -7,6 +7,7 @@ import argparse
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Dict, List, Optional
 
@@ -14,6 +15,7 @@ from . import options as options_module
 from .config import Section, load as load_config
 from .errors import Problem
 from .images import Image, load as load_image
+from .l0.options import L0Options
 from .selection import Selected, select, split_patterns
 from .settings import Settings
 
@@ -122,6 +124,7 @@ def _boot(options: argparse.Namespace, words: List[str], settings: Settings, tim
     from .tapwriter import TapWriter
 
     backends = [name for word in options.backend for name in word.split(",") if name != "auto"]
+    settings = replace(settings, l0=L0Options.of(options, backends))
     chooser = Chooser(settings, backends, options.cpu)
     baseline = Baseline(options.baseline) if options.baseline else None
     results = results_module.Results("", words, baseline=options.baseline or "", shard=options.shard or "", cut=cut)
@@ -236,6 +239,7 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
     for name in ("config", "build", "known", "timeout"):
         if getattr(options, name):
             words += ["--" + name, str(getattr(options, name))]
+    words += L0Options.of(options, ["kvm-on-bochs"]).words()
     repro = Repro(program if "/" in program else "./" + program, words, os.environ)
     for section in sections:
         for identity in images[section.file].tests:

@@ -10,7 +10,7 @@ from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from .errors import Problem
 
-BACKENDS = ("bochs", "qemu-tcg", "qemu-kvm")
+BACKENDS = ("bochs", "qemu-tcg", "qemu-kvm", "kvm-on-bochs")
 NEEDS = ("vmx",)
 NOT_BY_DEFAULT = "nodefault"  # the group of what runs only when it is asked for
 DEFAULT_TIMEOUT = 30.0

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import List, Optional
+from typing import TYPE_CHECKING, List, Optional
 
-from .backends.base import Launch
+if TYPE_CHECKING:
+    from .backends.base import Launch
 
 READ_SIZE = 65536
 KEPT_OUTPUT = 65536  # of what the emulator itself says: so much from the front and so much from the end
@@ -17,6 +18,10 @@ KEPT_OUTPUT = 65536  # of what the emulator itself says: so much from the front 
 
 class Emulator:
     """`descriptors()` become readable when there is something to do; `exited` tells when it is over."""
+
+    how: Optional[str] = None  # how it ended, where it has time limits of its own
+    words = ""  # what is known about its end, where that is more than it said
+    alive_until = 0.0  # until then it needs no progress to be left alone (time.monotonic)
 
     def __init__(self, launch: Launch, folder: Path) -> None:
         self._head = b""
@@ -53,6 +58,14 @@ class Emulator:
     @property
     def needs_polling(self) -> bool:
         return self._pidfd is None
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
+    def findings(self) -> List[str]:
+        """Complaints of the target itself since the last read()."""
+        return []
 
     def closed(self) -> List[int]:
         """Descriptors that have come to their end since the last call: to be watched no more."""

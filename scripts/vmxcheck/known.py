@@ -14,7 +14,7 @@ from typing import Dict, List, Optional, Tuple
 
 from .errors import Problem
 
-CONDITION_KEYS = ("cpu", "smp", "image")
+CONDITION_KEYS = ("cpu", "smp", "image", "kvm")
 
 
 @dataclass(frozen=True)

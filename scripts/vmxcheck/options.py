@@ -10,6 +10,7 @@ from typing import Dict, List
 
 from . import VERSION
 from .config import BACKENDS
+from .l0.options import L0Options
 
 PROGRAM = "run_tests.sh"
 ENVIRONMENT = {
@@ -95,6 +96,8 @@ def run_parser() -> argparse.ArgumentParser:
     add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
     add("--order", choices=("file", "random"), default="file", help="order of the tests in each image")
     add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
+
+    L0Options.add_to(parser)
 
     add = parser.add_argument_group("judging").add_argument
     add("--fail-stale", action="store_true", help="fail if a known deviation has gone (make check does)")

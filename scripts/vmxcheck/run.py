@@ -89,6 +89,10 @@ class _Active:
         self.bytes = 0
         self.how: Optional[str] = None
 
+    @property
+    def overdue_at(self) -> float:
+        return max(self.deadline, self.emulator.alive_until)
+
 
 class Runner:
     """run() returns True if it was interrupted. Every job's ledger is complete afterwards."""
@@ -96,6 +100,7 @@ class Runner:
     def __init__(self, jobs: List[Job], parallel: int, temporary: Path, logs: Path, watcher: Watcher,
                  kept: Optional[Path] = None) -> None:
         self._pending: Deque[Job] = deque(jobs)
+        self._backends = list({id(job.backend): job.backend for job in jobs}.values())
         self._active: List[_Active] = []
         self._parallel = max(1, parallel)
         self._temporary = temporary
@@ -121,6 +126,8 @@ class Runner:
         finally:
             for active in self._active:
                 self._close(active)
+            for backend in self._backends:
+                backend.stop()
             signal.set_wakeup_fd(before_fd)
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -134,8 +141,11 @@ class Runner:
 
     def _loop(self) -> None:
         while self._active or (self._pending and not self._stop):
-            while self._pending and len(self._active) < self._parallel and not self._stop:
-                self._start_boot(self._pending.popleft(), None)
+            while not self._stop:
+                job = self._next()
+                if job is None:
+                    break
+                self._start_boot(job, None)
             if not self._active:
                 continue
             ready = self._selector.select(self._patience())
@@ -149,7 +159,7 @@ class Runner:
                 self._watcher.tick([active.job for active in self._active], len(self._pending))
             speaking = {id(key.data) for key, _ in ready}
             for active in list(self._active):
-                if id(active) in speaking or active.deadline <= now or active.emulator.needs_polling:
+                if id(active) in speaking or active.overdue_at <= now or active.emulator.needs_polling:
                     self._serve(active)
         for active in list(self._active):
             self._serve(active, verdict.STOPPED)
@@ -157,8 +167,19 @@ class Runner:
             job.ledger.give_up("the run was interrupted")
             self._watcher.done(job)
 
+    def _next(self) -> Optional[Job]:
+        """The first pending job whose backend has a place for it."""
+        if len(self._active) >= self._parallel:
+            return None
+        for job in self._pending:
+            busy = sum(active.job.backend is job.backend for active in self._active)
+            if job.backend.at_once is None or busy < job.backend.at_once:
+                self._pending.remove(job)
+                return job
+        return None
+
     def _patience(self) -> Optional[float]:
-        wait = min(active.deadline for active in self._active) - time.monotonic()
+        wait = min(active.overdue_at for active in self._active) - time.monotonic()
         if any(active.emulator.needs_polling for active in self._active):
             wait = min(wait, POLL)
         if self._watcher.live:
@@ -176,9 +197,8 @@ class Runner:
         name = job.file_name + ".log"
         try:
             folder.mkdir()
-            launch = job.backend.command(Boot(job.image, command_line, job.section.smp, job.section.memory, folder))
-            self._keep_files(job, launch.argv, folder)
-            emulator = Emulator(launch, folder)
+            boot = Boot(job.image, command_line, job.section.smp, job.section.memory, folder, job.limit)
+            emulator = job.backend.start(boot, lambda launch: self._keep_files(job, launch.argv, folder))
         except (OSError, Problem) as error:
             job.ledger.give_up("%s could not be started: %s" % (job.backend.name, error))
             shutil.rmtree(folder, ignore_errors=True)
@@ -218,8 +238,8 @@ class Runner:
         self._forget(active)
         ledger = active.job.ledger
         if active.how is None and active.emulator.exited:
-            active.how = verdict.EXITED
-        if active.how is None and now >= active.deadline:
+            active.how = active.emulator.how or verdict.EXITED
+        if active.how is None and now >= active.overdue_at:
             active.how = verdict.LIMIT
             if ledger.reader.ended:
                 active.job.notes.append("the image did not end itself: it was killed %g s after its last line" % TIME_TO_END)
@@ -231,11 +251,14 @@ class Runner:
         ledger = active.job.ledger
         while True:
             data = active.emulator.read()
-            if not data:
+            findings = active.emulator.findings()
+            if not data and not findings:
                 return
             active.bytes += len(data)
             self._keep(active, data)
             ended = ledger.reader.ended
+            for finding in findings:
+                ledger.complain(finding)
             if ledger.feed(data, now):
                 active.deadline = now + active.job.limit
             self._tell(active.job)
@@ -299,7 +322,8 @@ class Runner:
             job.ledger.boots -= 1
             self._start_boot(job, active.after, retried=True)
             return
-        after = job.ledger.end_boot(how, job.backend.last_words(output), job.limit, now)
+        words = emulator.words or (job.backend.last_words(output) if how == verdict.EXITED else "")
+        after = job.ledger.end_boot(how, words, job.limit, now)
         self._tell(job)
         if not after:
             job.boots.pop(0)

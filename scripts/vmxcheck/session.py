@@ -94,6 +94,7 @@ class Session:
             limit = timeout or section.timeout or DEFAULT_TIMEOUT
             for number in range(1, self._repeat + 1):
                 self.jobs.append(Job(section, selected.image, backend, list(boots), limit, Ledger(selected.wanted), round=number))
+            backend.prepare()
             self._add_target(backend)
         self.jobs.sort(key=lambda job: job.round)
         if problems:
@@ -147,6 +148,8 @@ class Session:
             if self._report.live:
                 self._report.live.end()
             shutil.rmtree(temporary, ignore_errors=True)
+        for backend in {id(job.backend): job.backend for job in self.jobs}.values():
+            self._results.targets[self._target_name(backend)].update(backend.facts())
         order = {name: place for place, name in enumerate(self._order)}
         self._results.points.sort(key=lambda point: (order[point.image], point.round))
         self._results.images.sort(key=lambda image: (order[image["image"]], image["round"]))
@@ -197,7 +200,8 @@ class Session:
         point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics, round=job.round)
-        line = self._tables[job.backend.target()].find(outcome.id, {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name})
+        facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()}
+        line = self._tables[job.backend.target()].find(outcome.id, facts)
         if line and outcome.verdict in (FAIL, CRASH, HANG):
             point.verdict = KNOWN
             point.known = _excuse(line)

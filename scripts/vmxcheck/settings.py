@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Dict, Mapping, Optional
 
 from .errors import Problem
+from .l0.options import L0Options
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Settings:
     top: Path
     config_mk: Dict[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    l0: L0Options = L0Options()
 
     @classmethod
     def load(cls, top: Path, environment: Mapping[str, str]) -> "Settings":

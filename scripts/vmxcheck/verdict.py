@@ -51,6 +51,7 @@ class Ledger:
         self.boots = 0
         self.fresh: List[Outcome] = []  # new or changed, for whoever shows them when they happen: takes them away
         self._hangs = 0
+        self._complaints: Dict[str, List[str]] = {}
         self._why_missing = "the image was never booted"
 
     # ---- one boot
@@ -89,6 +90,17 @@ class Ledger:
                 self.banner = event.text[2:]
         return progress
 
+    def complain(self, text: str) -> None:
+        """The target itself says that something is wrong with it: the test in flight has found that."""
+        identity = self.reader.in_flight or self._last
+        if identity is None:
+            self._fault("before the first test the target complained: " + text)
+        elif identity in self.outcomes:
+            _add_complaints(self.outcomes[identity], [text])
+            self.fresh.append(self.outcomes[identity])
+        else:
+            self._complaints.setdefault(identity, []).append(text)
+
     def _fault(self, text: str) -> None:
         if text not in self.faults:
             self.faults.append(text)
@@ -114,6 +126,7 @@ class Ledger:
         reason = point.reason if verdict == SKIP else _first_failure(point.yaml) if verdict == FAIL else ""
         outcome = Outcome(point.id, point.title, verdict, reason, point.checks, now - self._began,
                           _diagnostics(point.yaml, point.comments), self._log)
+        _add_complaints(outcome, self._complaints.pop(point.id, []))
         self._began = now
         if point.id not in self.selected:
             self._fault("%s is reported and was not asked for" % point.id)
@@ -167,7 +180,7 @@ class Ledger:
             LIMIT: "no progress for %g s" % limit,
             FLOOD: "the image wrote without an end",
         }[how]
-        if how == EXITED and words:
+        if words:
             text += " (%s)" % words
         if self.reader.last_words:
             text += ", in the middle of the line `%s`" % self.reader.last_words[-80:]
@@ -180,6 +193,7 @@ class Ledger:
         outcome = self.outcomes[identity] = Outcome(
             identity, self.selected[identity], verdict, end, torn.checks if torn else 0, now - self._began,
             _diagnostics(torn.yaml if torn else (), torn.comments if torn else self.reader.comments_in_flight()), self._log)
+        _add_complaints(outcome, self._complaints.pop(identity, []))
         self.fresh.append(outcome)
         self._new += 1
 
@@ -205,6 +219,17 @@ class Ledger:
             if identity not in self.outcomes:
                 self.outcomes[identity] = Outcome(identity, title, MISSING, self._why_missing)
         return [self.outcomes[identity] for identity in self.selected]
+
+
+def _add_complaints(outcome: Outcome, complaints: Sequence[str]) -> None:
+    """A target that complains has not passed, whatever the image saw of it."""
+    for text in complaints:
+        outcome.diagnostics = (outcome.diagnostics + "\n# the target complained: " + text).lstrip("\n")
+        if outcome.verdict in (PASS, SKIP):
+            outcome.verdict = FAIL
+            outcome.reason = "the target complained: " + text
+        elif text not in outcome.reason:
+            outcome.reason += "; the target complained: " + text
 
 
 def _first_failure(yaml: Sequence[str]) -> str:

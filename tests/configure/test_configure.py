@@ -102,7 +102,7 @@ class Finding(ConfigureTest):
         self.assertEqual(done.returncode, 1)
         self.assertFalse(self.config.exists())
         for package in ("gcc binutils make python3 python3-jinja2 python3-junitparser qemu-system-x86 bochs perl clang "
-                        "shellcheck gdb zsh parallel chromium libc6-dev").split():
+                        "shellcheck gdb zsh parallel chromium libc6-dev lz4").split():
             self.assertIn(f"Debian package {package}\n", done.stdout)
         self.assertEqual(len(done.stderr.splitlines()), 1)
 

@@ -112,7 +112,7 @@ static void fill_exit_information(void)
 	if (!has(CAP_MISC_VMWRITE_ANY_FIELD))
 		return;
 	for (u32 i = 0; i < ARRAY_SIZE(exit_information); i++)
-		if (field_exists(field_find(exit_information[i])))
+		if (field_readable(field_find(exit_information[i])))
 			vmcs_write(exit_information[i], 0x5a5a0000a5a50000 | (i + 1) * 0x101);
 }
 
@@ -123,12 +123,12 @@ TEST("fail.info_unmodified", "an entry failure leaves all exit information but r
 	fill_exit_information();
 	entry_stop_guest_at_once();
 	for (u32 i = 0; i < ARRAY_SIZE(exit_information); i++)
-		if (field_exists(field_find(exit_information[i])))
+		if (field_readable(field_find(exit_information[i])))
 			before[i] = vmcs_read(exit_information[i]);
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
 		for (u32 i = 0; i < ARRAY_SIZE(exit_information); i++) {
-			if (!field_exists(field_find(exit_information[i])))
+			if (!field_readable(field_find(exit_information[i])))
 				continue;
 			CASE("reason %u, %s", reason, field_find(exit_information[i])->name);
 			expect_eq(vmcs_read(exit_information[i]), before[i]);
@@ -173,11 +173,11 @@ static void expect_area_kept(enum field_type type, u32 reason)
 
 	require(vmcs_field_count <= MOST_FIELDS);
 	for (u32 i = 0; i < vmcs_field_count; i++)
-		if (field_type(vmcs_fields[i].encoding) == type && field_exists(&vmcs_fields[i]))
+		if (field_type(vmcs_fields[i].encoding) == type && field_readable(&vmcs_fields[i]))
 			before[i] = vmcs_read(vmcs_fields[i].encoding);
 	fail_by(reason);
 	for (u32 i = 0; i < vmcs_field_count; i++) {
-		if (field_type(vmcs_fields[i].encoding) != type || !field_exists(&vmcs_fields[i]))
+		if (field_type(vmcs_fields[i].encoding) != type || !field_readable(&vmcs_fields[i]))
 			continue;
 		CASE("reason %u, %s", reason, vmcs_fields[i].name);
 		/* guest_enter writes this one itself. */
@@ -212,7 +212,7 @@ TEST("entry.host.not_written", "VM entry and VM exit write no host-state field")
 	entry_stop_guest_at_once();
 	host_state_make_different();
 	for (u32 i = 0; i < vmcs_field_count; i++)
-		if (field_type(vmcs_fields[i].encoding) == FIELD_HOST && field_exists(&vmcs_fields[i]))
+		if (field_type(vmcs_fields[i].encoding) == FIELD_HOST && field_readable(&vmcs_fields[i]))
 			before[i] = vmcs_read(vmcs_fields[i].encoding);
 	for (u32 way = 0; way < 3; way++) {
 		struct outcome outcome;
@@ -229,7 +229,7 @@ TEST("entry.host.not_written", "VM entry and VM exit write no host-state field")
 			expect_entered(outcome);
 		vmcs_write(CR3_TARGET_COUNT, 0);
 		for (u32 i = 0; i < vmcs_field_count; i++) {
-			if (field_type(vmcs_fields[i].encoding) != FIELD_HOST || !field_exists(&vmcs_fields[i]) ||
+			if (field_type(vmcs_fields[i].encoding) != FIELD_HOST || !field_readable(&vmcs_fields[i]) ||
 			    vmcs_fields[i].encoding == HOST_RSP)
 				continue;
 			CASE("VMfail, entry failure, exit: %u, %s", way, vmcs_fields[i].name);

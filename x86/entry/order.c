@@ -201,7 +201,7 @@ static bool must_stay(u32 row)
 {
 	const u32 encoding = vmcs_fields[row].encoding;
 
-	return field_exists(&vmcs_fields[row]) && encoding != VM_INSTRUCTION_ERROR && encoding != HOST_RSP &&
+	return field_readable(&vmcs_fields[row]) && encoding != VM_INSTRUCTION_ERROR && encoding != HOST_RSP &&
 	       encoding != HOST_RIP;
 }
 

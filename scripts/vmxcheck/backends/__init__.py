@@ -11,15 +11,16 @@ from ..errors import Problem
 from ..settings import Settings
 from .base import Backend
 from .bochs import Bochs
+from .kvm_on_bochs import KvmOnBochs
 from .qemu_kvm import QemuKvm
 from .qemu_tcg import QemuTcg
 
-CLASSES = {cls.name: cls for cls in (Bochs, QemuTcg, QemuKvm)}
+CLASSES = {cls.name: cls for cls in (Bochs, QemuTcg, QemuKvm, KvmOnBochs)}
 
 # The best first. What needs VMX: silicon before software. A plain guest: the same, and TCG before Bochs (faster).
 _FOR_VMX = ("qemu-kvm", "bochs")
 _FOR_PLAIN = ("qemu-kvm", "qemu-tcg", "bochs")
-_VARIABLES = {"bochs": "BOCHS", "qemu-tcg": "QEMU", "qemu-kvm": "QEMU"}
+_VARIABLES = {"bochs": "BOCHS", "kvm-on-bochs": "BOCHS", "qemu-tcg": "QEMU", "qemu-kvm": "QEMU"}
 
 
 class Chooser:

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import FrozenSet, List, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Optional
 
 from ..images import Image
 from ..settings import Settings
@@ -23,6 +23,7 @@ class Boot:
     smp: int
     memory: int  # MiB
     folder: Path  # private to this boot, and the emulator's working folder
+    limit: float = float("inf")  # seconds that the image may go without progress
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Backend:
 
     name = ""
     default_cpu = ""
+    at_once: Optional[int] = None  # how many images it can run at a time; None: any number
 
     def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:
         self.settings = settings
@@ -71,6 +73,28 @@ class Backend:
     def command(self, boot: Boot) -> Launch:
         """Write what the emulator needs into the boot's folder and say how to start it."""
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Fetch what it needs, before anything is booted. Problem if that fails."""
+
+    def start(self, boot: Boot, starting: Callable[[Launch], None]) -> Any:
+        """Boot it: an Emulator, or what has the face of one. `starting` is told of a process before it starts."""
+        from ..emulator import Emulator
+
+        launch = self.command(boot)
+        starting(launch)
+        return Emulator(launch, boot.folder)
+
+    def stop(self) -> None:
+        """The run is over: end what outlives a boot."""
+
+    def variant(self) -> str:
+        """What the user changed of the target, for the conditions in spec/known."""
+        return ""
+
+    def facts(self) -> Dict[str, str]:
+        """More about the target, known after the run."""
+        return {}
 
     def start_failed(self, output: str) -> bool:
         """Nothing was booted, for a reason that goes away: try once more."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import FrozenSet, List, Optional
 
 from ..images import patched_rom
 from .base import Backend, Boot, Launch, dies_with_us, output_of, without_network
 
 # Bochs wants a VGA BIOS even when nobody runs it; this is the smallest that it takes, so no package is needed.
-_NO_VGA_BIOS = b"\x55\xaa\x01\xcb" + bytes(507) + b"\x35"
+NO_VGA_BIOS = b"\x55\xaa\x01\xcb" + bytes(507) + b"\x35"
 
 _BOCHSRC = """\
 config_interface: textconfig
@@ -73,14 +74,18 @@ class Bochs(Backend):
         bochsrc = _BOCHSRC.format(cpu=self.cpu, smp=boot.smp, memory=boot.memory)
         (folder / "bochsrc").write_text(bochsrc + (_GENERIC_CPUID if self.cpu == _GENERIC_MODEL else ""))
         (folder / "image.rom").write_bytes(patched_rom(boot.image, boot.command_line))
-        (folder / "vga.rom").write_bytes(_NO_VGA_BIOS)
+        (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
         os.mkfifo(folder / "serial")
+        return Launch(self.arguments(folder), "serial")
+
+    def arguments(self, folder: Path) -> List[str]:
+        """Bochs with the bochsrc of that folder, which will be its working folder."""
         # The display listens on a TCP port; in a network namespace of its own nobody sees it and two never clash.
         argv = [*without_network(), *dies_with_us(), self._tool, "-q", "-f", "bochsrc"]
         if re.search(r"^\s*-rc\b", self._help(), re.MULTILINE):  # built with the debugger, which waits for a command
             (folder / "continue").write_text("c\n")
             argv += ["-rc", "continue"]
-        return Launch(argv, "serial")
+        return argv
 
     def start_failed(self, output: str) -> bool:
         return bool(re.search(r"(?i)\[RFB\s*\].*(PANIC|could not (bind|listen))", output))
