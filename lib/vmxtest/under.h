@@ -108,6 +108,7 @@ void under_cr_access(void);
 void under_mov_dr(void);
 void under_invlpg(void);
 
+u64 under_efer(void);		/* the guest's */
 void under_use_msr_controls(bool intercept);
 void under_cpuid(void);
 void under_rdmsr(void);

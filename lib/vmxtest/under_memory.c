@@ -29,7 +29,7 @@ bool under_canonical(u64 linear)
 static u64 reserved_bits(u64 entry, unsigned int level)
 {
 	const bool leaf = level == 1 || entry & PAGE_LARGE;
-	const u64 nx = rdmsr(IA32_EFER) & EFER_NXE ? 0 : PAGE_NX;
+	const u64 nx = under_efer() & EFER_NXE ? 0 : PAGE_NX;
 	const u64 physical = 0x000fffffffffffffull & ~(BIT(physical_address_width()) - 1);
 
 	if (level >= 4 || (level == 3 && !has_feature(FEATURE_PAGE1GB)))
@@ -164,7 +164,7 @@ bool under_has_prefix(u8 prefix)
 	return false;
 }
 
-/* SDM Vol. 3C, "Information for VM Exits Due to Instruction Execution": the same bits in all formats with an operand. */
+/* SDM Vol. 3C, "Information for VM Exits Due to Instruction Execution": the same bits wherever there is an operand. */
 u64 under_operand(u32 information)
 {
 	static const enum vmcs_field bases[] = {
