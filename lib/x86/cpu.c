@@ -145,7 +145,7 @@ unsigned int cpus_online(void)
 void cpu_init_ipi(unsigned int n)
 {
 	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_INIT);
-	delay_us(10000);
+	delay_us(1000);
 }
 
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)

@@ -265,29 +265,40 @@ TEST("guest.nmi.hlt", "an NMI wakes a processor that is halted with IF=0", NEEDS
 
 static volatile bool fire;
 static u32 fire_command;
+static volatile u32 hits, wrong;
+volatile u32 progress;		/* the loop below counts it */
 
+/* Shoot at ever other moments, each time when the last shot has hit and the loop has gone on since. */
 static void fires(UNUSED void *unused)
 {
-	while (fire) {
+	for (u32 shot = 0; fire; shot++) {
+		const u32 before = hits;
+
 		apic_send_ipi(cpu_number(0)->apic_id, fire_command);
-		for (int i = 0; i < 20; i++)
+		while (fire && hits == before)
+			cpu_relax();
+		const u32 behind = progress;
+		while (fire && progress == behind)
+			cpu_relax();
+		for (u32 i = 0; i < shot % 32; i++)
 			cpu_relax();
 	}
 }
 
-CODE(mov_ss_loop, "mov %ss, %eax; mov $300, %ecx; 1: mov %eax, %ss; in_shadow_1: nop; mov %eax, %ss; in_shadow_2: nop;"
-     "nop; dec %ecx; jnz 1b");
-LABEL(in_shadow_1); LABEL(in_shadow_2);
-
-static volatile u32 hits, wrong;
+/* MOV SS has two bytes, NOP one: an address of 2 modulo 3 is between them. */
+CODE(mov_ss_loop, "mov %ss, %eax; mov $50, %ecx; 1: mov_ss_start: .rept 16; mov %eax, %ss; nop; .endr; mov_ss_end:"
+     "incl progress(%rip); dec %ecx; jnz 1b");
+LABEL(mov_ss_start); LABEL(mov_ss_end);
 
 static void looks_at_rip(struct exception_frame *frame)
 {
-	hits++;
-	if (frame->rip == (u64)in_shadow_1 || frame->rip == (u64)in_shadow_2)
+	const u64 start = (u64)mov_ss_start;
+
+	if (frame->rip >= start && frame->rip < (u64)mov_ss_end && (frame->rip - start) % 3 == 2)
 		wrong++;
 	if (frame->vector >= 32)
 		apic_eoi();
+	hits++;
 }
 
 static void under_fire(u32 command, u8 vector, bool interrupts)
@@ -297,7 +308,7 @@ static void under_fire(u32 command, u8 vector, bool interrupts)
 	fire = true;
 	interrupt_handle(vector, looks_at_rip);
 	on_cpu_start(1, fires, NULL);
-	for (int i = 0; i < 1000 && hits < 200; i++) {
+	for (int i = 0; i < 2000 && hits < 300; i++) {
 		if (interrupts)
 			interrupts_on();
 		mov_ss_loop();

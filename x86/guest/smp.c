@@ -196,7 +196,7 @@ static volatile struct report *prepare_page(u8 vector)
 static void sipi(u8 vector)
 {
 	apic_send_ipi(cpu_number(1)->apic_id, APIC_DELIVERY_SIPI | vector);
-	delay_us(1000);
+	delay_us(100);
 }
 
 static bool runs(volatile struct report *report)
