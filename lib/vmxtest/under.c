@@ -32,7 +32,7 @@ static const u32 enabling[] = {
 
 static const u32 intercepting[] = {
 	PROC_CR3_LOAD_EXITING, PROC_CR3_STORE_EXITING, PROC_CR8_LOAD_EXITING, PROC_CR8_STORE_EXITING,
-	PROC_MOV_DR_EXITING, PROC_RDTSC_EXITING, PROC_RDPMC_EXITING, PROC_UNCONDITIONAL_IO_EXITING,
+	PROC_MOV_DR_EXITING, PROC_RDTSC_EXITING, PROC_RDPMC_EXITING,
 	PROC_INVLPG_EXITING, PROC_PAUSE_EXITING, PROC2_WBINVD_EXITING, PROC2_DESCRIPTOR_TABLE_EXITING,
 	PROC2_RDRAND_EXITING, PROC2_RDSEED_EXITING,
 };
@@ -56,6 +56,7 @@ static void prepare(bool intercept)
 	if (!intercept)
 		return;
 	set_controls(intercepting, ARRAY_SIZE(intercepting));
+	under_use_io_controls();
 	under_use_vpid();
 	under_intercept_events();
 }

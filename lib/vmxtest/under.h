@@ -110,6 +110,7 @@ void under_invlpg(void);
 
 u64 under_efer(void);		/* the guest's */
 void under_use_msr_controls(bool intercept);
+void under_use_io_controls(void);
 void under_cpuid(void);
 void under_rdmsr(void);
 void under_wrmsr(void);

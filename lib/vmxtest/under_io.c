@@ -2,6 +2,9 @@
 /* IN, OUT, INS, OUTS: one element an exit, so that a REP can be interrupted like any other. */
 #include "vmxtest/under.h"
 
+#include "libc/string.h"
+#include "vmx/bitmaps.h"
+
 /* Exit qualification (SDM Vol. 3C, "Exit Qualification for I/O Instructions"). */
 struct io {
 	u32 size;		/* bytes */
@@ -116,4 +119,24 @@ void under_io(void)
 	move_register(&io);
 	under_note_breakpoints(io.port, io.size, true, true);
 	under_retire();
+}
+
+/*
+ * All ports exit but the serial port's data and line status: through them goes the report, at several exits a
+ * character. Its other registers are as good as any to test.
+ */
+void under_use_io_controls(void)
+{
+	static const u16 report_ports[] = { 0x3f8, 0x3fd };
+
+	if (!has(PROC_USE_IO_BITMAPS)) {
+		vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
+		return;
+	}
+
+	u8 *bitmaps = vmcs_use_io_bitmaps();
+
+	memset(bitmaps, 0xff, 2 * PAGE_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(report_ports); i++)
+		bitmap_clear(bitmaps, report_ports[i]);
 }
