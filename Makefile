@@ -44,7 +44,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-kvm-smoke
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -139,7 +139,7 @@ check-fast: all check-clang
 check-images: all
 	$(Q)./run_tests.sh --fail-stale
 
-# A real hypervisor under test. The smoke set is part of `make check`, all of it takes some minutes.
+# A real hypervisor under test. A smoke set is part of check-fast (tests/kvm); all of it takes minutes.
 check-kvm: all
 	$(Q)./run_tests.sh --backend kvm-on-bochs --fail-stale
 

@@ -78,14 +78,14 @@ static const char *said(void)
 	return text;
 }
 
-/* isa-debug-exit makes QEMU end with 1. */
+/* isa-debug-exit makes QEMU end with 1, and so do errors; those are no warnings. */
 static void judge(int status) __attribute__((noreturn));
 
 static void judge(int status)
 {
 	char text[700];
 
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 1 && !*said())
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 1 && (!*said() || strstr(said(), "warning: ")))
 		finish(END_EXIT, "by its own request");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		finish(END_SHUTDOWN, "QEMU ended with status 0: reset or power-off");

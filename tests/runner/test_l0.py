@@ -129,6 +129,15 @@ class Frames(unittest.TestCase):
         self.assertIn("what Bochs said", self.guest.output())
         self.assertFalse(self.machine.alive)
 
+    def test_a_parameter_that_kvm_does_not_take(self) -> None:
+        for parameters, words in ((["kvm_intel.ept=0"], "KVM did not take kvm_intel.ept=0: it is Y"), (["kvm_intel.ept=1"], ""),
+                                  (["kvm_intel.x=1"], "this kernel's KVM has no parameter kvm_intel.x")):
+            self.setUp()
+            self.machine._parameters = parameters
+            self.come(frame("H", b"kernel=6.1\nkvm_intel.ept=Y"))
+            self.all_of()
+            self.assertEqual((self.guest.exited, self.guest.words, self.machine.alive), (bool(words), words, not words))
+
     def test_l0_never_came(self) -> None:
         (self.folder / "console").write_text("Linux version 6.1\n")
         self.bochs.exited = True

@@ -168,4 +168,4 @@ class KvmOnBochs(Bochs):
         bios = self._bios()
         assert bios
         shutil.copyfile(bios, folder / "bios.rom")
-        return Machine(Launch(self.arguments(folder)), folder)
+        return Machine(Launch(self.arguments(folder)), folder, self._options.qualified())

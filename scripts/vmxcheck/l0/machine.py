@@ -14,7 +14,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Deque, Dict, List, Optional, Tuple
+from typing import Deque, Dict, List, Optional, Sequence, Tuple
 
 from .. import verdict
 from ..backends.base import Launch
@@ -41,6 +41,18 @@ _FINDING = re.compile(
     r"\b(vmwrite|vmread|vmptrld|vmclear|invept|invvpid)\b.*failed|Call to .* failed")
 
 
+def _refused(parameters: Sequence[str], hello: Dict[str, str]) -> str:
+    """The first MODULE.NAME=VALUE that KVM does not have, in words."""
+    same = {"Y": "1", "y": "1", "N": "0", "n": "0"}
+    for word in parameters:
+        name, _, value = word.partition("=")
+        if name not in hello:
+            return "this kernel's KVM has no parameter " + name
+        if same.get(hello[name], hello[name]) != same.get(value, value):
+            return "KVM did not take %s: it is %s" % (word, hello[name])
+    return ""
+
+
 @dataclass(frozen=True)
 class Job:
     image: bytes
@@ -63,8 +75,10 @@ def finding_in(message: str) -> Optional[str]:
 class Machine:
     """One boot of L0; `folder` is its own."""
 
-    def __init__(self, launch: Launch, folder: Path) -> None:
+    def __init__(self, launch: Launch, folder: Path, parameters: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.problem = ""  # why L0 is not what was asked for
+        self._parameters = parameters
         (folder / MAILBOX).touch()
         os.truncate(folder / MAILBOX, MAILBOX_SIZE)
         self.emulator = Emulator(launch, folder)
@@ -127,6 +141,7 @@ class Machine:
             self.boot_seconds = self.cpu_seconds()
             lines = text.decode("utf-8", "replace").splitlines()
             self.hello = dict(line.partition("=")[::2] for line in lines)
+            self.problem = self.hello.get("problem", "") or _refused(self._parameters, self.hello)
         elif kind != "P":
             if kind == "E":
                 self.cpu_seconds()
@@ -190,6 +205,10 @@ class Guest:
         """The image's bytes up to the next finding, which findings() then has."""
         self._machine.pump()
         data = b""
+        if self._machine.problem and not self.exited:
+            self._end("error " + self._machine.problem)
+            self._machine.emulator.kill()
+            self._machine.emulator.exited = True
         while self._machine.frames and not self.exited:
             kind, text = self._machine.frames[0]
             if data and kind not in ("O", "S"):
