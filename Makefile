@@ -34,7 +34,7 @@ IMAGE_SOURCES := $(foreach image,$(IMAGES),$(call sources-of,$(image)))
 LIB_OBJECTS := $(LIB_SOURCES:%=$(B)/%.o)
 
 CPPFLAGS := -Ilib -DVERSION=$(VERSION) -MMD -MP
-CFLAGS := -std=gnu11 -O2 -g -m64 -mcmodel=small -mno-red-zone -mgeneral-regs-only \
+CFLAGS := -std=gnu11 -Wa,--fatal-warnings -O2 -g -m64 -mcmodel=small -mno-red-zone -mgeneral-regs-only \
 	-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-fno-omit-frame-pointer -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wundef
 # GCC cannot tell that a variable does not change inside a TRY (x86/fault.h says what must not).

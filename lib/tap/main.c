@@ -181,6 +181,15 @@ static void run_selected(void)
 		run_test(selection.tests[i], i + 1);
 }
 
+static void skip_selected(const char *reason)
+{
+	for (u32 i = 0; i < selection.count; i++) {
+		const struct test *test = selection.tests[i];
+
+		print("# begin %s\nok %u - %s: %s # SKIP %s\n", test->id, i + 1, test->id, test->title, reason);
+	}
+}
+
 static void print_list(void)
 {
 	for (u32 i = 0; i < selection.count; i++)
@@ -193,12 +202,23 @@ const char *__attribute__((weak)) tap_run_under(UNUSED const char *mode, UNUSED 
 	return "this image knows no under=";
 }
 
+bool __attribute__((weak)) tap_under_usable(UNUSED const char *mode, UNUSED char *reason, UNUSED size_t size)
+{
+	return true;
+}
+
 static const char *run_all(void)
 {
+	static char reason[160];
+
 	if (selection.count == 0)
 		print("1..0 # SKIP %s\n", selection.empty ? "no test matches" : "no test is left behind after=");
 	else
 		print("1..%u\n", selection.count);
+	if (selection.under[0] && !tap_under_usable(selection.under, reason, sizeof(reason))) {
+		skip_selected(reason);
+		return NULL;
+	}
 	if (selection.under[0])
 		return tap_run_under(selection.under, run_selected);
 	run_selected();

@@ -90,4 +90,7 @@ bool tap_image_word(const char *word);
  */
 const char *tap_run_under(const char *mode, void (*run)(void));
 
+/* Can it be done here? If not, the reason: every test is then a SKIP. */
+bool tap_under_usable(const char *mode, char *reason, size_t size);
+
 extern const char image_name[];

@@ -224,14 +224,9 @@ static u32 parse_mode(const char *text)
 static const char *enter(const char *words, void (*run)(void))
 {
 	const u32 mode = parse_mode(words);
-	char reason[128];
 
 	if (mode & MODE_UNKNOWN || !(mode & MODE_VMX))
 		return "under= takes vmx, with +ept and +intercept";
-	if (!vmx_usable(reason, sizeof(reason)) || (mode & MODE_EPT && !has(PROC2_ENABLE_EPT))) {
-		snprintf(failure, sizeof(failure), "under=%s: needs %s", words, mode & MODE_EPT ? "EPT" : reason);
-		return failure;
-	}
 	vmx_on();
 	vmcs_reset();
 	guest_baseline();
@@ -246,6 +241,22 @@ static const char *enter(const char *words, void (*run)(void))
 	under_return_tables();
 	vmx_off();
 	return error;
+}
+
+bool tap_under_usable(const char *words, char *reason, size_t size)
+{
+	char what[128];
+
+	if (!vmx_usable(what, sizeof(what))) {
+		snprintf(reason, size, "needs %s", what);
+		return false;
+	}
+	if (parse_mode(words) & MODE_EPT && !has(PROC2_ENABLE_EPT)) {
+		token_format(what, sizeof(what), PROC2_ENABLE_EPT);
+		snprintf(reason, size, "needs %s", what);
+		return false;
+	}
+	return true;
 }
 
 const char *tap_run_under(const char *mode, void (*run)(void))

@@ -249,8 +249,10 @@ TEST("guest.cpuid.smp", "CPUID says the same of each processor, but for the APIC
 		if (leaves[i] == 1) {
 			expect((other_leaf.ebx ^ mine.ebx) >> 24);
 			mine.ebx = other_leaf.ebx;
-			/* A hypervisor below this processor alone hides VMX from it; CR4.OSXSAVE is each one's own. */
-			mine.ecx = (mine.ecx & ~(BIT(5) | BIT(27))) | (other_leaf.ecx & (BIT(5) | BIT(27)));
+			/* A hypervisor below this processor alone hides VMX and SMX; CR4.OSXSAVE is each one's own. */
+			const u32 own = BIT(5) | BIT(6) | BIT(27);
+
+			mine.ecx = (mine.ecx & ~own) | (other_leaf.ecx & own);
 		}
 		CASE("leaf %#x", leaves[i]);
 		expect_no_fault(fault);

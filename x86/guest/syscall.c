@@ -249,7 +249,7 @@ TEST("guest.sysexit.to32", "SYSEXIT without REX.W leads to compatibility mode at
 	gdt[SELECTOR_SPARE / 8] = gdt[SELECTOR_USER_CODE32 / 8];
 	gdt[SELECTOR_SPARE / 8 + 1] = gdt[SELECTOR_USER_DATA / 8];
 	const struct sysenter_msrs before = sysenter_set(SELECTOR_SPARE - 16);
-	const struct fault fault = TRY(asm volatile("sysexit" : : "d"(0x1200000000 | (u64)sysret_ud32),
+	const struct fault fault = TRY(asm volatile("sysexitl" : : "d"(0x1200000000 | (u64)sysret_ud32),
 						    "c"(0x3400000000 | ((u64)enter_stack + 64)) : "memory"));
 	sysenter_restore(before);
 	gdt[SELECTOR_SPARE / 8] = gdt[SELECTOR_SPARE / 8 + 1] = 0;
@@ -265,7 +265,7 @@ TEST("guest.sysexit.refused", "SYSEXIT raises #GP(0) if IA32_SYSENTER_CS[15:2] i
 {
 	need_sysenter();
 	const struct sysenter_msrs before = sysenter_set(3);
-	struct fault fault = TRY(asm volatile("sysexit" : : "d"(sysret_target), "c"(enter_stack) : "memory"));
+	struct fault fault = TRY(asm volatile("sysexitl" : : "d"(sysret_target), "c"(enter_stack) : "memory"));
 	sysenter_restore(before);
 	expect_fault(fault, VECTOR_GP, 0);
 	fault = try_sysexit64(NOT_CANONICAL, (u64)enter_stack);
