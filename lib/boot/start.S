@@ -163,6 +163,6 @@ boot_pdpt:	.skip 4096
 	.globl boot_pd
 boot_pd:	.skip 4096 * 4
 	.globl boot_stack
-boot_stack:	.skip 16384
+boot_stack:	.skip 65536
 	.globl boot_stack_top
 boot_stack_top:

@@ -46,7 +46,7 @@ extern volatile bool guest_running;
  */
 u32 guest_watchdog_ticks(void);
 
-#define GUEST_STACK_SIZE 16384
+#define GUEST_STACK_SIZE 65536
 extern u8 guest_stack[GUEST_STACK_SIZE];
 
 /*

@@ -82,6 +82,9 @@ bool under_write(u64 linear, const void *from, u32 size, bool user);
 bool under_may_write(u64 linear, u32 size, bool user);
 bool under_canonical(u64 linear);
 
+/* Has the instruction that exited this legacy prefix? For what no field says. */
+bool under_has_prefix(u8 prefix);
+
 /* The linear address of a memory operand, by the instruction information and the displacement (the qualification). */
 u64 under_operand(u32 information);
 
@@ -105,7 +108,9 @@ void under_cr_access(void);
 void under_mov_dr(void);
 void under_invlpg(void);
 
+u64 under_efer(void);		/* the guest's */
 void under_use_msr_controls(bool intercept);
+void under_use_io_controls(void);
 void under_cpuid(void);
 void under_rdmsr(void);
 void under_wrmsr(void);

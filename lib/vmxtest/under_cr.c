@@ -193,7 +193,7 @@ static u64 value_of_dr(u32 dr)
 	       dr == 6 ? read_dr6() : vmcs_read(GUEST_DR7);
 }
 
-/* The exit comes before the exceptions that MOV DR has, but for #GP at CPL 1 to 3 (which Bochs 2.7 forgets). */
+/* The exit comes before all exceptions that MOV DR has, that for the CPL among them. */
 void under_mov_dr(void)
 {
 	const u64 qualification = guest.outcome.qualification;

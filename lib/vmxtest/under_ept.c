@@ -7,26 +7,25 @@
 #include "vmx/ept.h"
 #include "vmxtest/under.h"
 
-enum { EXITS_TO_FORGET = 97 };
+enum { EXITS_TO_FORGET = 97, MOST_REMEMBERED = 32 };
 
 static bool active;
-static unsigned int leaf_level;
+static u64 *remembered[MOST_REMEMBERED];
+static u32 count;
 
 static void forget(void)
 {
-	const u64 step = leaf_level == 2 ? 1ull << 21 : 1ull << 12;
-
-	for (u64 address = 0; address < BIT(32); address += step)
-		*ept_entry(address, leaf_level) &= ~(u64)EPT_RWX;
+	while (count)
+		*remembered[--count] &= ~(u64)EPT_RWX;
 	ept_flush();
 }
 
 void under_use_forgetful_ept(void)
 {
-	leaf_level = has(CAP_EPT_2M_PAGES) ? 2 : 1;
-	active = leaf_level == 2;	/* a million entries would take too long */
-	if (active)
-		forget();
+	active = has(CAP_EPT_2M_PAGES);		/* smaller ones would be a million */
+	for (u64 address = 0; active && address < BIT(32); address += 1 << 21)
+		*ept_entry(address, 2) &= ~(u64)EPT_RWX;
+	ept_flush();
 }
 
 void under_ept_tick(void)
@@ -45,6 +44,9 @@ void under_ept_violation(void)
 		under_give_up("an EPT violation above 4 GiB");
 		return;
 	}
-	*ept_entry(address, leaf_level) |= EPT_RWX;
+	if (count == MOST_REMEMBERED)
+		forget();
+	remembered[count] = ept_entry(address, 2);
+	*remembered[count++] |= EPT_RWX;
 	under_block_nmis_again(guest.outcome.qualification);
 }

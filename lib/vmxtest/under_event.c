@@ -93,6 +93,11 @@ void under_exception(void)
 	if (vector == VECTOR_DB && (information & INTERRUPTION_TYPE_MASK) == INTERRUPTION_TYPE_HARDWARE)
 		under_inject_debug(guest.outcome.qualification);
 
+	/* What a delivery would save; Bochs 2.7 has RF = 0 here. */
+	if ((information & INTERRUPTION_TYPE_MASK) == INTERRUPTION_TYPE_HARDWARE && vector != VECTOR_DB &&
+	    vector != VECTOR_DF && vector != VECTOR_MC)
+		vmcs_write(GUEST_RFLAGS, vmcs_read(GUEST_RFLAGS) | RFLAGS_RF);
+
 	/*
 	 * Blocking by NMI that an IRET has ended before it faulted stays ended: that is what the guest's processor
 	 * would do, and the exception is the guest's.
@@ -151,19 +156,32 @@ void under_hlt(void)
 	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
 }
 
-static void change(u32 control, bool set)
+/* The controls that say what to exit for: they follow the guest's state before each entry. */
+enum { EXTERNAL_INTERRUPTS, ACKNOWLEDGE, INTERRUPT_WINDOW, NMI_WINDOW, SWITCHES };
+
+static volatile bool is_on[SWITCHES];
+
+static void turn(u32 which, bool on)
 {
-	if (set)
-		vmcs_set_controls(control);
+	static const u32 controls[SWITCHES] = {
+		PIN_EXTERNAL_INTERRUPT_EXITING, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT, PROC_INTERRUPT_WINDOW_EXITING,
+		PROC_NMI_WINDOW_EXITING,
+	};
+
+	if (is_on[which] == on)
+		return;
+	is_on[which] = on;
+	if (on)
+		vmcs_set_controls(controls[which]);
 	else
-		vmcs_clear_controls(control);
+		vmcs_clear_controls(controls[which]);
 }
 
 /* Runs when an NMI hits the host: at any time, so the window is opened here, too. */
 void under_nmi_in_host(UNUSED struct exception_frame *frame)
 {
 	nmi_waits = true;
-	vmcs_set_controls(PROC_NMI_WINDOW_EXITING);
+	turn(NMI_WINDOW, true);
 }
 
 static bool injecting(void)
@@ -193,10 +211,10 @@ static void inject_nmi_or_open_window(void)
 		set_blocking(INTERRUPTIBILITY_STI, false);
 		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, NMI_EVENT);
 	}
-	/* One that hits the host between these two is seen by the second look. */
-	do {
-		change(PROC_NMI_WINDOW_EXITING, nmi_waits);
-	} while (nmi_waits && !(vmcs_read(PRIMARY_PROC_CONTROLS) & control_bit(PROC_NMI_WINDOW_EXITING)));
+	turn(NMI_WINDOW, nmi_waits);
+	/* One that has hit the host while the window was being closed. */
+	while (nmi_waits && !(vmcs_read(PRIMARY_PROC_CONTROLS) & control_bit(PROC_NMI_WINDOW_EXITING)))
+		vmcs_set_controls(PROC_NMI_WINDOW_EXITING);
 }
 
 void under_prepare_entry(void)
@@ -215,8 +233,8 @@ void under_prepare_entry(void)
 	const bool can = interruptible();
 	const bool halted = vmcs_read(GUEST_ACTIVITY_STATE) == ACTIVITY_HLT;
 
-	change(PIN_EXTERNAL_INTERRUPT_EXITING, can);
-	change(PROC_INTERRUPT_WINDOW_EXITING, !can && !halted);
-	change(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT, can && interrupt_waits);
+	turn(EXTERNAL_INTERRUPTS, can);
+	turn(INTERRUPT_WINDOW, !can && !halted);
+	turn(ACKNOWLEDGE, can && interrupt_waits);
 	interrupt_waits = false;
 }

@@ -2,6 +2,9 @@
 /* IN, OUT, INS, OUTS: one element an exit, so that a REP can be interrupted like any other. */
 #include "vmxtest/under.h"
 
+#include "libc/string.h"
+#include "vmx/bitmaps.h"
+
 /* Exit qualification (SDM Vol. 3C, "Exit Qualification for I/O Instructions"). */
 struct io {
 	u32 size;		/* bytes */
@@ -49,10 +52,11 @@ static void move_register(const struct io *io)
 static u64 address_mask(void)
 {
 	static const u64 masks[] = { 0xffff, 0xffffffff, ~0ull };
+	const u32 by_mode = under_in_64bit_mode() ? 2 : vmcs_read(GUEST_CS_ACCESS_RIGHTS) & BIT(14) ? 1 : 0;
 
 	if (vmx_capabilities()->basic & BIT(54))
 		return masks[vmcs_read(EXIT_INSTRUCTION_INFORMATION) >> 7 & 3];
-	return under_in_64bit_mode() ? ~0ull : 0xffffffff;
+	return masks[under_has_prefix(0x67) ? (by_mode == 1 ? 0 : 1) : by_mode];
 }
 
 /* A 32-bit write clears bits 63:32, a 16-bit one keeps the rest. */
@@ -115,4 +119,24 @@ void under_io(void)
 	move_register(&io);
 	under_note_breakpoints(io.port, io.size, true, true);
 	under_retire();
+}
+
+/*
+ * All ports exit but the serial port's data and line status: through them goes the report, at several exits a
+ * character. Its other registers are as good as any to test.
+ */
+void under_use_io_controls(void)
+{
+	static const u16 report_ports[] = { 0x3f8, 0x3fd };
+
+	if (!has(PROC_USE_IO_BITMAPS)) {
+		vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
+		return;
+	}
+
+	u8 *bitmaps = vmcs_use_io_bitmaps();
+
+	memset(bitmaps, 0xff, 2 * PAGE_SIZE);
+	for (size_t i = 0; i < ARRAY_SIZE(report_ports); i++)
+		bitmap_clear(bitmaps, report_ports[i]);
 }

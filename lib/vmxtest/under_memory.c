@@ -7,8 +7,6 @@
 #include "vmxtest/under.h"
 #include "x86/page.h"
 
-#include "libc/string.h"
-
 enum { ERROR_P = 1, ERROR_W = 2, ERROR_U = 4, ERROR_RSVD = 8 };
 
 struct access {
@@ -31,7 +29,7 @@ bool under_canonical(u64 linear)
 static u64 reserved_bits(u64 entry, unsigned int level)
 {
 	const bool leaf = level == 1 || entry & PAGE_LARGE;
-	const u64 nx = rdmsr(IA32_EFER) & EFER_NXE ? 0 : PAGE_NX;
+	const u64 nx = under_efer() & EFER_NXE ? 0 : PAGE_NX;
 	const u64 physical = 0x000fffffffffffffull & ~(BIT(physical_address_width()) - 1);
 
 	if (level >= 4 || (level == 3 && !has_feature(FEATURE_PAGE1GB)))
@@ -139,7 +137,34 @@ bool under_write(u64 linear, const void *from, u32 size, bool user)
 	return true;
 }
 
-/* SDM Vol. 3C, "Information for VM Exits Due to Instruction Execution": the same bits in all formats with an operand. */
+static bool is_legacy_prefix(u8 byte)
+{
+	static const u8 prefixes[] = { 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3 };
+
+	for (size_t i = 0; i < sizeof(prefixes); i++)
+		if (prefixes[i] == byte)
+			return true;
+	return false;
+}
+
+bool under_has_prefix(u8 prefix)
+{
+	const u64 base = under_in_64bit_mode() ? 0 : vmcs_read(GUEST_CS_BASE);
+	const u64 first = base + vmcs_read(GUEST_RIP), length = vmcs_read(EXIT_INSTRUCTION_LENGTH);
+
+	for (u64 i = 0; i < length; i++) {
+		u8 *byte;
+
+		/* The processor has just fetched it: no fault. */
+		if (!translate_all(first + i, 1, false, under_cpl() == 3, &byte) || *byte == prefix)
+			return true;
+		if (!is_legacy_prefix(*byte))
+			return false;
+	}
+	return false;
+}
+
+/* SDM Vol. 3C, "Information for VM Exits Due to Instruction Execution": the same bits wherever there is an operand. */
 u64 under_operand(u32 information)
 {
 	static const enum vmcs_field bases[] = {

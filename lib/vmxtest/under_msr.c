@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* RDMSR, WRMSR, CPUID, XSETBV. MSRs are the host's own, but for those that live in the VMCS, and VMX's: there are none. */
+/*
+ * RDMSR, WRMSR, CPUID, XSETBV. MSRs are the host's own, but for those that live in
+ * the VMCS; those of VMX are denied.
+ */
 #include "vmx/bitmaps.h"
 #include "vmxtest/under.h"
 
@@ -66,6 +69,11 @@ static size_t row_of(u32 msr)
 	while (i < ARRAY_SIZE(in_vmcs) && (in_vmcs[i].msr != msr || (in_vmcs[i].control && !uses_switched_msrs)))
 		i++;
 	return i;
+}
+
+u64 under_efer(void)
+{
+	return uses_switched_msrs ? vmcs_read(GUEST_IA32_EFER) : rdmsr(IA32_EFER);
 }
 
 void under_rdmsr(void)

@@ -110,9 +110,12 @@ void under_note_breakpoints(u64 address, u32 size, bool write, bool io)
 		met_conditions = 0;
 }
 
+/* The saved RFLAGS of a fault has RF = 1, and injection saves RFLAGS as it finds it; with #DB RF is what it was. */
 static void inject(u32 information, u32 error_code)
 {
 	met_conditions = 0;
+	if ((u8)information != VECTOR_DB)
+		vmcs_write(GUEST_RFLAGS, vmcs_read(GUEST_RFLAGS) | RFLAGS_RF);
 	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | information);
 	vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, error_code);
 }

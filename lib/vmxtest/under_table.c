@@ -143,18 +143,6 @@ static void load_tr(u16 selector)
 	under_retire();
 }
 
-/* The information does not say how wide a register is: look for the prefix at the instruction. */
-static bool has_operand_prefix(void)
-{
-	u64 linear = vmcs_read(GUEST_RIP) + (under_in_64bit_mode() ? 0 : vmcs_read(GUEST_CS_BASE));
-	u8 byte = 0;
-
-	for (u64 i = 0; i < vmcs_read(EXIT_INSTRUCTION_LENGTH) && byte != 0x0f; i++, linear++)
-		if (!under_read(linear, &byte, 1, under_cpl() == 3) || byte == 0x66)
-			return byte == 0x66;
-	return false;
-}
-
 static void store_selector(u32 information, u16 selector)
 {
 	const u32 gpr = information >> 3 & 0xf;
@@ -163,7 +151,8 @@ static void store_selector(u32 information, u16 selector)
 		if (!under_write(under_operand(information), &selector, 2, under_cpl() == 3))
 			return;
 	} else {
-		under_set_gpr(gpr, has_operand_prefix() ? (under_gpr(gpr) & ~0xffffull) | selector : selector);
+		/* The information does not say how wide a register is. */
+		under_set_gpr(gpr, under_has_prefix(0x66) ? (under_gpr(gpr) & ~0xffffull) | selector : selector);
 	}
 	under_retire();
 }
@@ -191,7 +180,14 @@ void under_ldtr_tr(void)
 
 /* ---- INVPCID */
 
-enum { INVPCID_ADDRESS = 0, INVPCID_CONTEXT = 1, INVPCID_LAST = 3 };
+enum { INVPCID_ADDRESS = 0, INVPCID_CONTEXT = 1 };
+
+static void invpcid_of_nothing(u64 type)
+{
+	const u64 descriptor[2] = { 0, 0 };
+
+	asm volatile("invpcid %0, %1" : : "m"(descriptor), "r"(type) : "memory");
+}
 
 void under_invpcid(void)
 {
@@ -199,11 +195,9 @@ void under_invpcid(void)
 	const u64 whole = under_gpr(information >> 28 & 0xf), type = under_in_64bit_mode() ? whole : (u32)whole;
 	u64 descriptor[2];
 
-	if (type > INVPCID_LAST) {
-		under_inject_code(VECTOR_GP, 0);
-		return;
-	}
-	if (!under_read(under_operand(information), descriptor, sizeof(descriptor), false))
+	/* Which types there are says the processor; what it makes of a descriptor depends on the guest's CR4. */
+	if (!UNDER_TRY(invpcid_of_nothing(type)) ||
+	    !under_read(under_operand(information), descriptor, sizeof(descriptor), false))
 		return;
 	if (descriptor[0] & ~0xfffull || (type == INVPCID_ADDRESS && !under_canonical(descriptor[1])) ||
 	    (type <= INVPCID_CONTEXT && descriptor[0] && !(under_cr4() & CR4_PCIDE))) {

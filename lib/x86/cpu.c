@@ -17,7 +17,7 @@ void (*cpu_fatal_hook)(const struct exception_frame *frame);
 
 extern const u8 ap_start[], ap_start_end[];
 extern const u32 ap_gdtr_offset, ap_gdt_offset;
-extern volatile u32 ap_next;
+extern volatile u32 ap_next;		/* the number that the next one to arrive gets */
 extern u32 ap_stacks[MAX_CPUS];
 void ap_main(u32 number);
 
@@ -129,7 +129,7 @@ static void start_others(void)
 	wait_for_arrivals(expected, 2);
 	if (online_now() < expected) {
 		apic_send_ipi_others(APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
-		wait_for_arrivals(expected, cpus_expected ? 2000 : 20);
+		wait_for_arrivals(expected, cpus_expected ? 2000 : 100);
 	}
 }
 
@@ -140,6 +140,12 @@ unsigned int cpus_online(void)
 		start_others();
 	}
 	return online_now();
+}
+
+void cpu_init_ipi(unsigned int n)
+{
+	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_INIT);
+	delay_us(1000);
 }
 
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)
@@ -162,15 +168,27 @@ bool on_cpu_done(unsigned int n)
 
 bool cpu_restart(unsigned int n)
 {
+	const unsigned int all = online_now();
 	const u32 starts = cpus[n].starts;
+	void (*const work)(void *) = cpus[n].work;
 
+	if (n == 0 || n >= all)
+		return false;
+	ap_next = n;				/* the number that it draws */
+	cpu_init_ipi(n);
 	cpus[n].work = NULL;
 	cpus[n].recovery = NULL;
-	ap_next = n;
-	apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
-	for (int ms = 0; ms < 20 && cpus[n].starts == starts; ms++)
+	for (int ms = 0; ms < 200 && cpus[n].starts == starts; ms++) {
+		/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
+		if (ms % 20 == 0)
+			apic_send_ipi(cpus[n].apic_id, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
 		delay_us(1000);
-	return cpus[n].starts != starts;
+	}
+	ap_next = all;
+	if (cpus[n].starts != starts)
+		return true;
+	cpus[n].work = work;
+	return false;
 }
 
 struct fault on_cpu_wait(unsigned int n)

@@ -71,7 +71,13 @@ struct fault on_cpu_wait(unsigned int n);
 /* Has the work of on_cpu_start() ended? */
 bool on_cpu_done(unsigned int n);
 
-/* Start a processor again that waits for a SIPI after an INIT; false: it does not come. */
+/* INIT processor n: whatever it does, it then waits for a SIPI. It has no other use until cpu_restart(). */
+void cpu_init_ipi(unsigned int n);
+
+/*
+ * Start processor n afresh (INIT, SIPI), whatever it was doing; false if it does not
+ * answer: INIT is blocked in VMX root operation. The page at 8000H must be as the start left it.
+ */
 bool cpu_restart(unsigned int n);
 
 struct cpu *cpu_number(unsigned int n);

@@ -3,6 +3,7 @@
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
 #include "x86/processor.h"
+#include "x86/selectors.h"
 #include "x86/state.h"
 #include "x86/tables.h"
 
@@ -47,7 +48,8 @@ ACCESSORS(tr, read_tr(), (void)value; reload_tables())
 ACCESSORS(ldtr, read_ldtr(), write_ldtr(value))
 ACCESSORS(segments, (u64)read_cs() << 48 | (u64)read_ss() << 32 | read_ds() << 16 | read_es(),
 	  (void)value; reload_tables())
-ACCESSORS(gdt, sum(gdt, sizeof(gdt)), (void)value; reload_tables())
+/* The TSS descriptors of other processors change when one of those starts. */
+ACCESSORS(gdt, sum(gdt, SELECTOR_TSS(1)), (void)value; reload_tables())
 ACCESSORS(idt, sum(idt, sizeof(idt)), (void)value; refill_tables())
 ACCESSORS(apic_svr, apic_read(APIC_SVR), apic_write(APIC_SVR, value))
 ACCESSORS(apic_timer, apic_read(APIC_LVT_TIMER), apic_write(APIC_LVT_TIMER, value))

@@ -38,21 +38,37 @@ asm(".pushsection .text\n"
     "	.popsection");
 extern const u8 user_start[];
 
-static void enter_user(void (*function)(void))
+static void enter(const void *code, u64 cs, u64 ss, u64 rflags, void (*function)(void))
 {
-	asm volatile("pushq %[ss]; pushq %[rsp]; pushq $2; pushq %[cs]; pushq %[rip]; iretq"
-		     : : [ss] "i"(SELECTOR_USER_DATA), [rsp] "r"(user_stack + sizeof(user_stack)),
-			 [cs] "i"(SELECTOR_USER_CODE64), [rip] "r"(user_start), "D"(function) : "memory");
+	asm volatile("mov %w[ss], %%ds; mov %w[ss], %%es\n\t"
+		     "pushq %[ss]; pushq %[rsp]; pushq %[rflags]; pushq %[cs]; pushq %[rip]; iretq"
+		     : : [ss] "r"(ss), [rsp] "r"(user_stack + sizeof(user_stack)), [rflags] "r"(rflags | RFLAGS_FIXED),
+			 [cs] "r"(cs), [rip] "r"(code), "D"(function) : "memory");
 	__builtin_unreachable();
 }
 
-struct fault user_run(void (*function)(void))
+static struct fault run(const void *code, u16 cs, u16 ss, u64 rflags, void (*function)(void))
 {
-	struct fault fault = TRY(enter_user(function));
+	struct fault fault = TRY(enter(code, cs, ss, rflags, function));
 
-	/* IRET to CPL 3 made DS and ES null: their DPL is 0. */
+	/* What the code had there, or null: an IRET to a lower privilege clears what that may not use. */
 	asm volatile("mov %0, %%ds; mov %0, %%es" : : "r"(SELECTOR_DATA));
 	if (fault.vector == VECTOR_USER_RETURN)
 		fault = (struct fault){ .raised = false };
 	return fault;
+}
+
+struct fault run_at(const void *code, u16 cs, u16 ss, u64 rflags)
+{
+	return run(code, cs, ss, rflags, NULL);
+}
+
+struct fault user_run_flags(void (*function)(void), u64 rflags)
+{
+	return run(user_start, SELECTOR_USER_CODE64, SELECTOR_USER_DATA, rflags, function);
+}
+
+struct fault user_run(void (*function)(void))
+{
+	return user_run_flags(function, 0);
 }

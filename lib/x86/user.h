@@ -17,3 +17,14 @@ void user_pages_off(void);
  * The exception that it raised, or none when it returned. It must not use TRY.
  */
 struct fault user_run(void (*function)(void));
+
+/* The same with these RFLAGS (IOPL, AC, TF...); bit 1 is set by itself. */
+struct fault user_run_flags(void (*function)(void), u64 rflags);
+
+/*
+ * Jump to code in another code segment, 64-bit or 32-bit (compatibility mode), with
+ * this SS, also in DS and ES, these RFLAGS, RSP at the top of the user stack. The
+ * CPL is the selectors' RPL. The code ends in INT VECTOR_USER_RETURN, or in the
+ * exception that is returned.
+ */
+struct fault run_at(const void *code, u16 cs, u16 ss, u64 rflags);

@@ -115,7 +115,7 @@ def _select(options: argparse.Namespace, sections: List[Section], images: Dict[s
 
 def _boot(options: argparse.Namespace, words: List[str], settings: Settings, timeout: Optional[float],
           sections: List[Section], images: Dict[str, Image], selection: List[Selected], cut: str) -> int:
-    from . import results as results_module
+    from . import history, results as results_module
     from .backends import Chooser
     from .compare import Baseline
     from .report import Report
@@ -137,10 +137,12 @@ def _boot(options: argparse.Namespace, words: List[str], settings: Settings, tim
                       report, options.repeat, baseline)
     session.prepare(timeout)
     base = results_base(options)
-    if is_terminal(out) and not options.quiet:
-        from .history import durations
-
-        session.show_progress(durations(results_module.read_latest(base, "latest-whole")), out, options.jobs)
+    if session.jobs:
+        expected = history.durations_if_any(base)
+        if options.jobs > 1:
+            session.start_longest_first(expected)
+        if is_terminal(out) and not options.quiet:
+            session.show_progress(expected, out, options.jobs)
     session.keep_in(results_module.create_folder(base), TapWriter(sys.stdout) if options.tap else None)
     if results.order:
         report.say("order: random, seed %d" % results.seed)

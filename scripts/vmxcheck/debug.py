@@ -76,11 +76,6 @@ def _section(identity: str, sections: List[Section], images: Dict[str, Image], n
                         % (identity, " in " + ", ".join(names) if names else ""))
 
 
-def _without_death(argv: List[str]) -> List[str]:
-    """The debugger is in the foreground: no words that kill it, and the terminal's Ctrl-C is its own."""
-    return argv[argv.index("KILL") + 1:] if "KILL" in argv else argv
-
-
 def _qemu(argv: List[str], folder: Path, symbols: Path, place: elf.Place, top: Path) -> int:
     """QEMU stands still before the first instruction, and waits at a socket in a private folder."""
     socket = folder / "gdb"
@@ -111,16 +106,23 @@ def _bochs(argv: List[str], folder: Path, symbols: Path, place: elf.Place) -> in
 
 
 def _wait(argv: List[str], folder: Path = Path("."), errors: Optional[int] = None) -> int:
+    """In the foreground: Ctrl-C is for the debugger. What ends us in another way ends it, too."""
     try:
-        process = subprocess.Popen(_without_death(argv), cwd=folder, stderr=errors)
+        process = subprocess.Popen(argv, cwd=folder, stderr=errors)
     except OSError as error:
         raise Problem("%s: %s" % (argv[0], error.strerror)) from None
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the debugger
+    before = {number: signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else _leave)
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         process.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if process.poll() is None:
             process.kill()
             process.wait()
     return 0
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Set
+from typing import Any, Dict, List, Set, Tuple
 
 from . import catalogue as catalogue_module, coverage, optional
 from .errors import Problem
@@ -126,8 +126,14 @@ def _skips(points: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
     return [{"reason": reason, "ids": ids} for reason, ids in sorted(groups.items(), key=lambda item: -len(item[1]))]
 
 
-def _bars(values: List[Any], most: int) -> List[Dict[str, Any]]:
-    longest = max([seconds for _, _, seconds in values], default=0) or 1
-    ordered = sorted(values, key=lambda value: -value[2])[:most]
-    return [{"name": name, "target": target, "seconds": seconds, "percent": round(100 * seconds / longest, 2)}
-            for name, target, seconds in ordered]
+def _bars(values: List[Tuple[str, str, float]], most: int) -> List[Dict[str, Any]]:
+    """A bar for each name, with a part for each target; the longest first."""
+    groups: Dict[str, List[Tuple[str, float]]] = {}
+    for name, target, seconds in values:
+        groups.setdefault(name, []).append((target, seconds))
+    sums = {name: sum(seconds for _, seconds in parts) for name, parts in groups.items()}
+    longest = max(sums.values(), default=0) or 1
+    return [{"name": name, "seconds": sums[name],
+             "parts": [{"target": target, "seconds": seconds, "percent": round(100 * seconds / longest, 2)}
+                       for target, seconds in groups[name]]}
+            for name in sorted(groups, key=lambda name: -sums[name])[:most]]

@@ -40,8 +40,11 @@ def write(path: Path, data: Dict[str, Any]) -> None:
         for point in points:
             suite.add_testcase(_case(junit, point))
         suite.update_statistics()
+        suite.time = round(suite.time, 4)
         xml.add_testsuite(suite)
     xml.update_statistics()
+    xml.time = round(xml.time, 4)
+    xml._elem.attrib.pop("skipped", None)  # Jenkins' schema has it for suites only
     try:
         xml.write(str(path), pretty=True)
     except OSError as error:

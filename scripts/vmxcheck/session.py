@@ -100,6 +100,13 @@ class Session:
         if problems:
             raise Problem("\n".join(problems))
 
+    def start_longest_first(self, expected: Durations) -> None:
+        """So that the last to end is a short one. What has no known duration goes first."""
+        costs: Dict[str, float] = {}
+        for (name, _), seconds in expected.items():
+            costs[name] = costs.get(name, 0.0) + seconds
+        self.jobs.sort(key=lambda job: (job.round, -costs.get(job.name, float("inf"))))
+
     def show_progress(self, expected: Durations, out: IO[str], parallel: int) -> None:
         """Draw the live display while it runs."""
         keys = [(job.name, identity) for job in self.jobs for identity in job.ledger.selected]

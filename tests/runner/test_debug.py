@@ -8,12 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from support import TOP, Project  # noqa: E402
+from support import TOP, Project, alive  # noqa: E402
 from vmxcheck import elf  # noqa: E402
 
 BUILD = TOP / "build" / "x86"
@@ -105,6 +106,22 @@ class Debugging(unittest.TestCase):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    @unittest.skipUnless(shutil.which("qemu-system-x86_64"), "qemu-system-x86_64 is not installed")
+    def test_nothing_is_left_when_it_is_ended(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="vmxcheck-test-") as scratch:
+            process = subprocess.Popen([PROGRAM, *self.config, "--backend", "qemu-tcg", "--gdb", "self.first"], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": scratch})
+            for _ in range(1000):
+                if list(Path(scratch).glob("*/gdb")):
+                    break
+                time.sleep(0.01)
+            children = Path("/proc/%d/task/%d/children" % (process.pid, process.pid)).read_text().split()
+            self.assertEqual(len(children), 1)
+            process.terminate()
+            self.assertEqual(process.wait(10), 128 + signal.SIGTERM)
+            self.assertEqual(list(Path(scratch).iterdir()), [])
+            self.assertFalse(alive(int(children[0])))
 
     def test_what_cannot_be_debugged(self) -> None:
         for words, status, part in ((["--gdb", "self.nosuch"], 3, "no test is called `self.nosuch`"),

@@ -8,10 +8,11 @@ import sys
 import unittest
 from pathlib import Path
 from typing import Any, Dict, List
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import TOP, Project  # noqa: E402
-from vmxcheck import compare, shard  # noqa: E402
+from vmxcheck import compare, session, shard  # noqa: E402
 from vmxcheck.config import Section  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.images import Image  # noqa: E402
@@ -64,6 +65,23 @@ class Selecting(Project):
         self.assertEqual(logs, ["fail.bochs.log", "fail.bochs.r2.log", "fail.bochs.r3.log"])
         self.configure("pass")
         self.assertIn("the same in all 2 rounds", self.run_tests("--repeat", "2").out)
+
+    def test_the_longest_starts_first(self) -> None:
+        self.configure("pass", "skip", "slow")
+        self.run_tests()
+        latest = self.folder / "results" / "latest-whole" / "results.json"
+        (self.state / "processes").unlink()
+        with mock.patch.object(session.Session, "run", lambda self, *_: order.extend(job.name for job in self.jobs)):
+            order: List[str] = []
+            self.run_tests("-j", "1", "--image", "*")
+            self.assertEqual(order, ["pass", "skip", "slow"])
+            order.clear()
+            self.run_tests("-j", "2", "--image", "*")  # not a whole run: it changes no durations
+            self.assertEqual(order[0], "slow")
+        for broken in ("{", "{}", '{"format": 1, "points": [{}], "target": []}'):
+            latest.write_text(broken)
+            self.assertEqual(self.run_tests("--image", "pass").status, 0)
+            self.assertEqual(self.run_tests("--image", "pass", "--shard", "1/2").status, 2)
 
     def test_few_boots_for_a_large_part(self) -> None:
         tests = {"a.%d" % n: "t" for n in range(200)}

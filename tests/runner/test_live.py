@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -129,15 +130,16 @@ class Lines(Project):
 
 class Speed(Project):
     def test_list_is_quick(self) -> None:
-        """The promise is 0.3 s; the best of three, because a machine may be busy."""
+        """Under 0.3 s: the processor time, which is the same on a machine that is busy with something else."""
         if not (TOP / "config.mk").exists() or not (TOP / "build" / "x86" / "guest.tests").exists():
             self.skipTest("the images are not built: run make")
-        best = 9.0
+        taken = []
         for _ in range(3):
-            start = time.monotonic()
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
             subprocess.run([str(TOP / "run_tests.sh"), "--list"], stdout=subprocess.DEVNULL, check=True)
-            best = min(best, time.monotonic() - start)
-        self.assertLess(best, 0.3)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        self.assertLess(min(taken), 0.3)
 
     def test_the_runner_adds_little_to_an_image(self) -> None:
         """Under 30 ms: runs of 2 and of 12 images against the same boots by their own scripts."""

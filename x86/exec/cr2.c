@@ -13,26 +13,6 @@ static u64 value_number(u32 n)
 	return n < 64 ? BIT(n) : ~BIT(n - 64);
 }
 
-TEST("entry.load.cr2_not_loaded", "The guest reads from CR2 what the host left there")
-{
-	for (u32 n = 0; n < VALUES; n++) {
-		CASE("CR2 %#lx", value_number(n));
-		write_cr2(value_number(n));
-		guest_run(guest_mov_from_cr2);
-		expect_guest_done();
-		expect_eq(guest.regs.rcx, value_number(n));
-		expect_eq(read_cr2(), value_number(n));
-	}
-
-	CASE("VMRESUME");
-	write_cr2(0x1111);
-	guest_run(guest_mov_from_cr2);
-	write_cr2(0x2222);
-	guest_run(guest_mov_from_cr2);
-	expect_guest_done();
-	expect_eq(guest.regs.rcx, 0x2222);
-}
-
 static struct fault page_fault;
 static const u64 not_mapped = PAGE_WINDOW + 0x123456;
 

@@ -155,32 +155,30 @@ static void guest_monitors(void)
 	asm volatile("monitor" : : "a"(&monitored), "c"(0), "d"(0));
 }
 
-/* MWAIT that an interrupt ends too, even with IF = 0 where CPUID.05H says so: did it come to the interrupt? */
+/* MWAIT with a timer that ends it: did it last until then? */
 static bool mwait_waits(void)
 {
 	bool waited;
 
+	interrupt_handle(WAKE_UP_VECTOR, interrupt_counter);
 	apic_write(APIC_LVT_TIMER, WAKE_UP_VECTOR);
 	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
 	apic_write(APIC_TIMER_INITIAL, 2000000);
-	asm volatile("mwait" : : "a"(0), "c"(1) : "memory");
-	waited = apic_requested(WAKE_UP_VECTOR);
+	asm volatile("sti; mwait; cli" : : "a"(0), "c"(0) : "memory");
+	waited = interrupt_count[WAKE_UP_VECTOR];
 	apic_write(APIC_TIMER_INITIAL, 0);
 	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
 	apic_write(APIC_TIMER_DIVIDE, 0);
-	if (waited) {
-		interrupt_handle(WAKE_UP_VECTOR, interrupt_counter);
-		asm volatile("sti; nop; cli" : : : "memory");
-	}
+	asm volatile("sti; nop; cli" : : : "memory");
 	return waited;
 }
 
 TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAIT in the host does not wait",
      NEEDS(FEATURE_MONITOR))
 {
-	if (!(cpuid(5, 0).ecx & BIT(1)))
-		skip("needs CPUID.05H:ECX[1] (interrupts end MWAIT with IF = 0)");
-	guest_run(guest_monitors);
-	expect_guest_done();
-	expect(!mwait_waits());
+	for (u32 i = 0; i < 3; i++) {
+		guest_run(guest_monitors);
+		expect_guest_done();
+		expect(!mwait_waits());
+	}
 }

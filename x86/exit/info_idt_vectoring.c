@@ -229,7 +229,8 @@ static void check_direct_exit(const struct event *event)
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING, PIN_NMI_EXITING);
 	delivery_clean(event);
 	expect_exit(interrupt ? EXIT_EXTERNAL_INTERRUPT : EXIT_EXCEPTION_OR_NMI);
-	expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), ~(u64)INTERRUPTION_NMI_UNBLOCKING, information_of(event));
+	expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), ~(u64)INTERRUPTION_NMI_UNBLOCKING,
+		    information_of(event));
 	expect_idt_vectoring(0);
 }
 
@@ -243,7 +244,8 @@ static u64 handler_page;			/* not executable by EPT */
 
 static u64 handler_address(enum handler_exit way)
 {
-	return way == BY_INSTRUCTION ? (u64)delivery_handler : way == BY_PAGE_FAULT ? EVENT_NOWHERE + PAGE_SIZE : handler_page;
+	return way == BY_INSTRUCTION ? (u64)delivery_handler : way == BY_PAGE_FAULT ? EVENT_NOWHERE + PAGE_SIZE :
+	       handler_page;
 }
 
 static void run_into_handler(const struct event *event, enum handler_exit way)
@@ -313,7 +315,7 @@ static void check_double_fault(const struct event *event)
 }
 
 TEST("info.idtv.invalid",
-     "IDT-vectoring information is not valid for events that exit themselves, #DF and triple fault, and in the handler")
+     "IDT-vectoring information is not valid for events that exit themselves, #DF, triple fault, and in the handler")
 {
 	begin_with_handler_page();
 	FOR_EACH_EVENT(event) {

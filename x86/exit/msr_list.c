@@ -109,6 +109,19 @@ TEST("exit.msr.store_ok", "each entry of the MSR-store list gets the guest's val
 		expect_stored(list, first, 256);
 	for (u32 i = 0; i < 47; i++)						/* each bit of the values */
 		expect_stored(list, i, FREE_MSRS);
+
+	CASE("the TSC, of a guest without an offset");
+	list[0] = (struct msr_entry){ .index = IA32_TIME_STAMP_COUNTER };
+	use_store_list(list, 1);
+
+	const u64 before = rdtsc();
+
+	guest_run(guest_ends);
+
+	const u64 after = rdtsc();
+
+	expect_guest_done();
+	expect_between(before, list[0].value, after);
 }
 
 /* What both the host and the guest have a value of their own of. */

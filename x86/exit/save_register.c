@@ -160,6 +160,7 @@ static bool save_debug_can_be_off(void)
 TEST("save.debug_on", "\"save debug controls\" saves DR7 and IA32_DEBUGCTL", NEEDS(EXITCTL_SAVE_DEBUG_CONTROLS))
 {
 	exit_probe_on();
+	guest_msr = 0;
 	vmcs_set_controls(EXITCTL_SAVE_DEBUG_CONTROLS);
 	for (u32 load = 0; load < 2; load++)
 		for (u32 bit = 0; bit < 32; bit++) {
@@ -203,6 +204,7 @@ TEST("save.debug_off", "without \"save debug controls\" the fields of DR7 and IA
 	if (!save_debug_can_be_off())
 		skip("needs VM-exit control \"save debug controls\" to be 0 (IA32_VMX_TRUE_EXIT_CTLS[2])");
 	exit_probe_on();
+	guest_msr = 0;
 	vmcs_clear_controls(EXITCTL_SAVE_DEBUG_CONTROLS);
 	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
 	if (exit_probe_has_msr(IA32_DEBUGCTL)) {

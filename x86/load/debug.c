@@ -63,11 +63,11 @@ static void try_dr7(u64 field)
 	vmcs_write(GUEST_DR7, field);
 	run_code(read_drs);
 	expect_code_ran();
-	/* Bit 11 is RTM's where there is that. */
-	expect_bits(guest.regs.rdi, ~BIT(11), (field & ~DR7_ALWAYS_0) | DR7_FIXED);
+	/* Bit 11 is RTM's where there is that; bit 12 has a test of its own. */
+	expect_bits(guest.regs.rdi, ~(BIT(11) | BIT(12)), (field & ~DR7_ALWAYS_0) | DR7_FIXED);
 }
 
-TEST("entry.load.dr7", "\"load debug controls\" loads DR7, with bits 12, 14 and 15 as 0 and bit 10 as 1")
+TEST("entry.load.dr7", "\"load debug controls\" loads DR7, with bits 14 and 15 as 0 and bit 10 as 1")
 {
 	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
 	/* With DE each type of breakpoint is defined; nothing here touches these addresses. */
@@ -108,6 +108,20 @@ TEST("entry.load.dr7", "\"load debug controls\" loads DR7, with bits 12, 14 and 
 	guest_run(guest_with_breakpoints);
 	expect_guest_done();
 	put_back_drs();
+}
+
+TEST("entry.load.dr7_bit12", "\"load debug controls\" loads bit 12 of DR7 as 0, whatever the field has")
+{
+	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
+	for (u32 bit = 0; bit < 16; bit++) {
+		CASE("DR7 field bits 12 and %u", bit);
+		if (BIT(bit) & DR7_GD)
+			continue;
+		vmcs_write(GUEST_DR7, BIT(12) | BIT(bit));
+		run_code(read_drs);
+		expect_code_ran();
+		expect_bits(guest.regs.rdi, BIT(12), 0);
+	}
 }
 
 /* Bits of IA32_DEBUGCTL that do nothing by themselves, as far as the processor has them: LBR, BTF, both FREEZE bits. */

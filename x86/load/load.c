@@ -8,8 +8,6 @@ const char *const guest_mode_names[GUEST_MODES] = {
 	"64-bit mode", "compatibility mode", "PAE paging", "32-bit paging", "virtual-8086 mode", "real mode", "no paging",
 };
 
-static enum guest_mode current_mode;
-
 bool guest_mode_exists(enum guest_mode mode)
 {
 	return mode < MODE_REAL || has(PROC2_UNRESTRICTED_GUEST);
@@ -35,7 +33,6 @@ void start_in(enum guest_mode mode)
 
 	vmcs_reset();
 	guest_baseline();
-	current_mode = mode;
 	if (mode == MODE_PAE)
 		guest_set_pae();
 	else if (mode == MODE_VIRTUAL_8086)
@@ -46,6 +43,11 @@ void start_in(enum guest_mode mode)
 		set[mode]();
 }
 
+bool guest_is_16bit(void)
+{
+	return !(vmcs_read(GUEST_CR0) & CR0_PE) || vmcs_read(GUEST_RFLAGS) & RFLAGS_VM;
+}
+
 struct outcome run_code(struct code code)
 {
 	enum { MOST = 128 };
@@ -54,7 +56,7 @@ struct outcome run_code(struct code code)
 	u8 saved[MOST];
 	struct outcome outcome;
 
-	if (current_mode != MODE_VIRTUAL_8086 && current_mode != MODE_REAL)
+	if (!guest_is_16bit())
 		return guest_run_at(code.start);
 	if (size > MOST)
 		throw("too much 16-bit code");

@@ -42,10 +42,13 @@ bool guest_mode_exists(enum guest_mode mode);
 /* The baseline again, but with a guest of this mode. */
 void start_in(enum guest_mode mode);
 
+/* Will the guest be in real-address or virtual-8086 mode? */
+bool guest_is_16bit(void);
+
 /* Where 16-bit code runs: a paragraph below 64 KiB that nothing uses once all processors run. */
 enum { LOW = 0x8000 };
 
-/* Run the code in the mode of the last start_in(), with the registers as in guest.regs; it is put to LOW for 16-bit modes. */
+/* Run the code in the mode that the VMCS has, with the registers as in guest.regs; it is put to LOW for 16-bit modes. */
 struct outcome run_code(struct code code);
 
 /* The guest came to the VMCALL behind the code. */
@@ -56,7 +59,7 @@ struct outcome run_code(struct code code);
 void msrs_keep_list(const u32 *msrs);
 void msrs_put_back(void);
 
-/* An MSR as the guest of the last start_in() reads it (RDMSR must not exit); CPL 0. */
+/* An MSR as the guest reads it (RDMSR must not exit); CPL 0. */
 u64 guest_reads_msr(u32 msr);
 
 /* Canonical addresses, each bit 0 and 1 in both halves: value 0 to CANONICAL_VALUES - 1. */

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * VMX aborts (SDM Vol. 3C, "VMX Aborts", "Saving MSRs", "Loading MSRs"). Another processor runs a guest whose exit
+ * must abort: it shuts down, and the reason is in its VMCS region. Only RESET wakes it, so each case needs a
+ * processor of its own; where INIT and SIPI happen to restart one all the same, it serves the next case too.
+ */
+#include "vmxtest/vmxtest.h"
+#include "x86/apic.h"
+#include "x86/cpu.h"
+
+enum abort_indicator { NO_ABORT = 0, ABORT_SAVING_MSRS = 1, ABORT_LOADING_MSRS = 4 };
+
+struct msr_entry {
+	u32 index, reserved;
+	u64 value;
+};
+
+static struct vmcs_region other_vmxon_region, other_vmcs_region;
+static struct msr_entry list[4] ALIGNED(16);
+static volatile u32 progress;
+enum { NOT_STARTED, IN_VMX_OPERATION, IN_GUEST, BEHIND_EXIT };
+
+static void guest_says_so(void)
+{
+	progress = IN_GUEST;
+}
+
+/* What to do at the exit: with which list, or with no list at all. */
+struct exit_case {
+	const char *text;
+	enum vmcs_field address, count;	/* 0: none */
+	struct msr_entry bad;
+};
+
+/* On the other processor: VMX operation, the baseline as its VMCS, a guest, and out again if it comes back. */
+static void run_case(void *argument)
+{
+	const struct exit_case *this = argument;
+	const u64 on = physical_address(&other_vmxon_region), vmcs = physical_address(&other_vmcs_region);
+	const struct vmx_capabilities *cap = vmx_capabilities();
+	char reason[64];
+
+	if (!vmx_usable(reason, sizeof(reason)))
+		throw("VMX is not usable on the other processor");
+	write_cr0((read_cr0() | cap->cr0_fixed0) & cap->cr0_fixed1);
+	write_cr4((read_cr4() | cap->cr4_fixed0 | CR4_VMXE) & cap->cr4_fixed1);
+	other_vmxon_region.revision = other_vmcs_region.revision = cap->revision;
+	other_vmcs_region.abort_indicator = NO_ABORT;
+	if (vmxon(&on, NULL).kind != OUTCOME_SUCCEED || vmclear(&vmcs, NULL).kind != OUTCOME_SUCCEED ||
+	    vmptrld(&vmcs, NULL).kind != OUTCOME_SUCCEED)
+		throw("VMXON, VMCLEAR or VMPTRLD fails on the other processor");
+	progress = IN_VMX_OPERATION;
+	guest_baseline();
+	if (this->count) {
+		vmcs_write(this->address, physical_address(list));
+		vmcs_write(this->count, 3);
+	}
+	guest_run(guest_says_so);
+	progress = BEHIND_EXIT;
+	vmclear(&vmcs, NULL);
+	vmxoff(NULL);
+	write_cr4(read_cr4() & ~CR4_VMXE);
+}
+
+/*
+ * A processor that can take a case; 0: there is none left. First the one of the last case, if INIT and SIPI start it
+ * again; so the fresh ones last longer.
+ */
+static unsigned int next_processor(void)
+{
+	static bool stuck[MAX_CPUS];
+	static unsigned int last;
+
+	if (last && !stuck[last]) {
+		if (!cpu_number(last)->work || cpu_restart(last))
+			return last;
+		stuck[last] = true;
+	}
+	for (last = 1; last < cpus_online(); last++)
+		if (!stuck[last] && !cpu_number(last)->work)
+			return last;
+	return last = 0;
+}
+
+static u32 indicator(void)
+{
+	return *(volatile u32 *)&other_vmcs_region.abort_indicator;
+}
+
+/* Start a case and wait until its guest runs (or has ended already). 0: no processor. */
+static unsigned int start_case(const struct exit_case *this)
+{
+	const unsigned int n = next_processor();
+
+	if (!n)
+		return 0;
+	list[0] = (struct msr_entry){ .index = IA32_LSTAR, .value = 0x1234 };	/* a good one before and behind it */
+	list[1] = this->bad;
+	list[2] = list[0];
+	progress = NOT_STARTED;
+	on_cpu_start(n, run_case, (void *)this);
+	for (u32 i = 0; i < 20000 && progress < IN_GUEST && cpu_number(n)->work; i++)
+		delay_us(10);
+	return n;
+}
+
+/* The processor had time enough to end its exit; a short time, for one that tries over and over may write a log of it. */
+static void wait_for_end(void)
+{
+	for (u32 i = 0; i < 100 && progress != BEHIND_EXIT && indicator() == NO_ABORT; i++)
+		delay_us(10);
+}
+
+/* What the processor says once the case has been started; a bad list is made good in the end, and must not matter. */
+static bool expect_abort(const struct exit_case *this)
+{
+	const unsigned int n = start_case(this);
+
+	if (!n)
+		return false;
+	CASE("%s, on processor %u", this->text, n);
+	wait_for_end();
+	expect_eq(progress, IN_GUEST);
+	list[1] = list[0];
+	for (u32 i = 0; i < 100 && progress != BEHIND_EXIT; i++)
+		delay_us(10);
+	if (!expect(progress == IN_GUEST && cpu_number(n)->work))
+		on_cpu_wait(n);
+	return true;
+}
+
+static void expect_no_abort(const struct exit_case *this)
+{
+	const unsigned int n = start_case(this);
+
+	if (!n)
+		return;
+	CASE("the twin: %s", this->text);
+	for (u32 i = 0; i < 20000 && cpu_number(n)->work; i++)
+		delay_us(10);
+	expect_eq(progress, BEHIND_EXIT);
+	expect_eq(indicator(), NO_ABORT);
+}
+
+static void expect_aborts(const struct exit_case *cases, u32 count)
+{
+	u32 shown = 0;
+
+	for (u32 i = 0; i < count; i++) {
+		if (!expect_abort(&cases[i]))
+			break;
+		shown++;
+	}
+	if (!shown)
+		skip("needs another processor: all are in VMX-abort shutdown");
+}
+
+#define STORE VM_EXIT_MSR_STORE_ADDRESS, VM_EXIT_MSR_STORE_COUNT
+#define LOAD VM_EXIT_MSR_LOAD_ADDRESS, VM_EXIT_MSR_LOAD_COUNT
+
+/* No processor has this MSR ("Reserved MSR Address Space"). */
+#define NO_MSR 0x40000010
+
+static const struct exit_case good_store = { "good MSR-store list", STORE, { IA32_CSTAR, 0, 0 } };
+static const struct exit_case good_load = { "good MSR-load list", LOAD, { IA32_CSTAR, 0, 0 } };
+
+TEST("exit.msr.store_fail_abort", "a bad entry in the MSR-store list makes the exit a VMX abort",
+     NEEDS(NEED_CPUS(2)))
+{
+	static const struct exit_case cases[] = {
+		{ "an MSR that does not exist", STORE, { NO_MSR, 0, 0 } },
+		{ "reserved bit 32", STORE, { IA32_CSTAR, 1, 0 } },
+		{ "reserved bit 63", STORE, { IA32_CSTAR, 0x80000000, 0 } },
+		{ "an x2APIC MSR", STORE, { 0x808, 0, 0 } },
+		{ "the last x2APIC MSR", STORE, { 0x8ff, 0, 0 } },
+		{ "IA32_SMBASE, readable in SMM only", STORE, { IA32_SMBASE, 0, 0 } },
+	};
+
+	expect_no_abort(&good_store);
+	expect_aborts(cases, ARRAY_SIZE(cases));
+}
+
+TEST("exit.msr.load_fail_abort", "a bad entry in the MSR-load list makes the exit a VMX abort",
+     NEEDS(NEED_CPUS(2)))
+{
+	static const struct exit_case cases[] = {
+		{ "IA32_FS_BASE", LOAD, { IA32_FS_BASE, 0, 0 } },
+		{ "IA32_GS_BASE", LOAD, { IA32_GS_BASE, 0, 0 } },
+		{ "an MSR that does not exist", LOAD, { NO_MSR, 0, 0 } },
+		{ "reserved bit 32", LOAD, { IA32_CSTAR, 1, 0 } },
+		{ "reserved bit 63", LOAD, { IA32_CSTAR, 0x80000000, 0 } },
+		{ "an x2APIC MSR", LOAD, { 0x808, 0, 0 } },
+		{ "an address that is not canonical", LOAD, { IA32_CSTAR, 0, 1ull << 62 } },
+		{ "a reserved bit of IA32_EFER", LOAD, { IA32_EFER, 0, EFER_LMA | EFER_LME | 2 } },
+		{ "a memory type that does not exist", LOAD, { IA32_PAT, 0, 2 } },
+		{ "IA32_SMM_MONITOR_CTL, writable in SMM only", LOAD, { IA32_SMM_MONITOR_CTL, 0, 0 } },
+	};
+
+	expect_no_abort(&good_load);
+	expect_aborts(cases, ARRAY_SIZE(cases));
+}
+
+static void expect_indicator(const struct exit_case *this, enum abort_indicator expected)
+{
+	if (!start_case(this))
+		skip("needs another processor: all are in VMX-abort shutdown");
+	wait_for_end();
+	expect_eq(indicator(), expected);
+	list[1] = list[0];
+}
+
+TEST("abort.code.saving_msrs", "the VMX-abort indicator is 1 after a failure to save guest MSRs", NEEDS(NEED_CPUS(2)))
+{
+	static const struct exit_case bad = { "an MSR that does not exist", STORE, { NO_MSR, 0, 0 } };
+
+	expect_indicator(&bad, ABORT_SAVING_MSRS);
+}
+
+TEST("abort.code.loading_msrs", "the VMX-abort indicator is 4 after a failure to load host MSRs", NEEDS(NEED_CPUS(2)))
+{
+	static const struct exit_case bad = { "IA32_FS_BASE", LOAD, { IA32_FS_BASE, 0, 0 } };
+
+	expect_indicator(&bad, ABORT_LOADING_MSRS);
+}
+
+TEST("abort.shutdown", "a VMX abort leaves an indicator that is not 0 in the VMCS region, and the processor executes nothing more",
+     NEEDS(NEED_CPUS(2)))
+{
+	static const struct exit_case load_fs_base = { "IA32_FS_BASE", LOAD, { IA32_FS_BASE, 0, 0 } };
+	const unsigned int n = start_case(&load_fs_base);
+
+	if (!n)
+		skip("needs another processor: all are in VMX-abort shutdown");
+	delay_us(20000);
+	expect_eq(progress, IN_GUEST);
+	expect(cpu_number(n)->work);			/* it does not come back to its loop */
+	expect(indicator() != NO_ABORT);
+	expect_eq(other_vmcs_region.revision, vmx_capabilities()->revision);
+}

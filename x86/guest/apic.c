@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The local APIC: priorities, delivery, EOI, IPIs, errors. */
+#include "guest.h"
+
+TEST("guest.apic.tpr_cr8", "CR8 and the APIC's TPR are one")
+{
+	for (u64 n = 0; n < 16; n++) {
+		CASE("class %u", n);
+		write_cr8(n);
+		expect_eq(apic_read(APIC_TPR), n << 4);
+		expect_eq(read_cr8(), n);
+	}
+	for (u32 n = 0; n < 16; n++) {
+		apic_write(APIC_TPR, n << 4);
+		expect_eq(read_cr8(), n);
+	}
+	write_cr8(0);
+}
+
+TEST("guest.cr8.reserved", "CR8 refuses a 1 in each of bits 63:4")
+{
+	for (unsigned int bit = 4; bit < 64; bit++) {
+		CASE("bit %u", bit);
+		expect_cr_refused(8, BIT(bit) | 1);
+	}
+}
+
+TEST("guest.apic.tpr_low", "the TPR keeps bits 3:0, which CR8 does not show, and MOV to CR8 clears")
+{
+	apic_write(APIC_TPR, 0x5a);
+	expect_eq(apic_read(APIC_TPR), 0x5a);
+	expect_eq(read_cr8(), 5);
+	write_cr8(5);
+	expect_eq(apic_read(APIC_TPR), 0x50);
+	write_cr8(0);
+}
+
+TEST("guest.apic.ppr_tpr", "with no interrupt in service, the PPR is the TPR")
+{
+	for (u32 tpr = 0; tpr < 0x100; tpr += 0x11) {
+		apic_write(APIC_TPR, tpr);
+		CASE("TPR %#x", tpr);
+		expect_eq(apic_read(APIC_PPR) & 0xf0, tpr & 0xf0);
+	}
+	apic_write(APIC_TPR, 0);
+}
+
+TEST("guest.apic.self_ipi", "an IPI to itself waits for IF and for the TPR")
+{
+	enum { VECTOR = 0x61 };
+
+	interrupt_handle(VECTOR, interrupt_counter);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
+	expect_eq(interrupt_count[VECTOR], 0);		/* IF = 0 */
+	write_cr8(VECTOR >> 4);				/* the same class: not above */
+	let_interrupts_in();
+	expect_eq(interrupt_count[VECTOR], 0);
+	expect(apic_requested(VECTOR));
+	write_cr8((VECTOR >> 4) - 1);
+	let_interrupts_in();
+	expect_eq(interrupt_count[VECTOR], 1);
+	expect(!apic_requested(VECTOR));
+	let_interrupts_in();
+	expect_eq(interrupt_count[VECTOR], 1);
+	write_cr8(0);
+}
+
+TEST("guest.apic.all_vectors", "each vector from 32 to 254 can be requested and delivered")
+{
+	for (u32 vector = 32; vector < 255; vector++) {
+		if (vector == VECTOR_USER_RETURN || vector == APIC_SPURIOUS_VECTOR)
+			continue;
+		interrupt_handle(vector, interrupt_counter);
+		apic_send_ipi_self(APIC_DELIVERY_FIXED | vector);
+		asm volatile("sti; nop; nop; cli" : : : "memory");
+		CASE("vector %u", vector);
+		expect_eq(interrupt_count[vector], 1);
+		interrupt_handle(vector, NULL);
+	}
+}
+
+static u8 order[16];
+static u32 ordered;
+static bool irr_seen, isr_seen;
+static u32 ppr_seen;
+
+static void notes_order(struct exception_frame *frame)
+{
+	if (ordered < ARRAY_SIZE(order))
+		order[ordered] = frame->vector;
+	ordered++;
+	irr_seen = apic_requested(frame->vector);
+	isr_seen = apic_in_service(frame->vector);
+	ppr_seen = apic_read(APIC_PPR);
+	apic_eoi();
+}
+
+TEST("guest.apic.order", "of several requests, the highest vector comes first")
+{
+	static const u8 vectors[] = { 0x43, 0x91, 0x42, 0xd0, 0x92, 0x61, 0x6f };
+	static const u8 expected[] = { 0xd0, 0x92, 0x91, 0x6f, 0x61, 0x43, 0x42 };
+
+	ordered = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+		interrupt_handle(vectors[i], notes_order);
+		apic_send_ipi_self(APIC_DELIVERY_FIXED | vectors[i]);
+	}
+	let_interrupts_in();
+	expect_eq(ordered, ARRAY_SIZE(vectors));
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		CASE("place %u", i);
+		expect_eq(order[i], expected[i]);
+	}
+}
+
+TEST("guest.apic.irr_isr", "delivery moves the request from IRR to ISR, and EOI ends it there")
+{
+	enum { VECTOR = 0x73 };
+
+	interrupt_handle(VECTOR, notes_order);
+	expect(!apic_requested(VECTOR));
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
+	expect(apic_requested(VECTOR));
+	expect(!apic_in_service(VECTOR));
+	let_interrupts_in();
+	expect(!irr_seen);
+	expect(isr_seen);
+	expect(!apic_in_service(VECTOR));
+}
+
+TEST("guest.apic.ppr_isr", "with an interrupt in service of a class above the TPR's, the PPR is that class")
+{
+	interrupt_handle(0x7b, notes_order);
+	apic_write(APIC_TPR, 0x35);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x7b);
+	let_interrupts_in();
+	apic_write(APIC_TPR, 0);
+	expect_eq(ppr_seen, 0x70);
+}
+
+TEST("guest.apic.merged", "a second request of a vector that is requested already is the same one")
+{
+	interrupt_handle(0x44, interrupt_counter);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x44);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x44);
+	let_interrupts_in();
+	expect_eq(interrupt_count[0x44], 1);
+}
+
+/* A handler at 61H that requests another vector and lets interrupts in before its EOI. */
+static u8 nested_vector;
+static u32 nested_before_eoi;
+
+static void requests_nested(UNUSED struct exception_frame *frame)
+{
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | nested_vector);
+	let_interrupts_in();
+	nested_before_eoi = interrupt_count[nested_vector];
+	apic_eoi();
+}
+
+static void check_nested(u8 vector, u32 expected)
+{
+	nested_vector = vector;
+	interrupt_handle(0x61, requests_nested);
+	if (vector != 0x61)
+		interrupt_handle(vector, interrupt_counter);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x61);
+	let_interrupts_in();
+	expect_eq(nested_before_eoi, expected);
+	expect_eq(interrupt_count[vector], 1);
+}
+
+TEST("guest.apic.nested_above", "a request of a higher class interrupts a handler before its EOI")
+{
+	check_nested(0x70, 1);
+}
+
+TEST("guest.apic.nested_same", "a request of the same class waits for the EOI, though its vector be higher")
+{
+	check_nested(0x6f, 0);
+}
+
+TEST("guest.apic.nested_below", "a request of a lower class waits for the EOI")
+{
+	check_nested(0x5f, 0);
+}
+
+static u32 again;
+static void requests_itself(struct exception_frame *frame)
+{
+	if (!again++)
+		apic_send_ipi_self(APIC_DELIVERY_FIXED | frame->vector);
+	apic_eoi();
+}
+
+TEST("guest.apic.again", "a vector in service can be requested once more, and comes again after the EOI")
+{
+	again = 0;
+	interrupt_handle(0x53, requests_itself);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x53);
+	let_interrupts_in();
+	expect_eq(again, 2);
+}
+
+static bool low_before, high_before, low_after, high_after;
+
+/* In 81H, which has interrupted 51H: both are in service; this EOI is the higher one's. */
+static void ends_higher(UNUSED struct exception_frame *frame)
+{
+	low_before = apic_in_service(0x51);
+	high_before = apic_in_service(0x81);
+	apic_eoi();
+	low_after = apic_in_service(0x51);
+	high_after = apic_in_service(0x81);
+}
+
+static void requests_higher(UNUSED struct exception_frame *frame)
+{
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x81);
+	let_interrupts_in();
+	apic_eoi();
+}
+
+TEST("guest.apic.eoi_highest", "EOI ends the interrupt of the highest priority in service, and no other")
+{
+	interrupt_handle(0x51, requests_higher);
+	interrupt_handle(0x81, ends_higher);
+	apic_send_ipi_self(APIC_DELIVERY_FIXED | 0x51);
+	let_interrupts_in();
+	expect(low_before);
+	expect(high_before);
+	expect(low_after);
+	expect(!high_after);
+	expect(!apic_in_service(0x51));
+}
+
+TEST("guest.apic.software_disable", "with SVR[8]=0, the LVT's masks are set and cannot be cleared")
+{
+	const u32 svr = apic_read(APIC_SVR);
+
+	apic_write(APIC_LVT_TIMER, 0x55);
+	apic_write(APIC_SVR, svr & ~0x100u);
+	const u32 masked = apic_read(APIC_LVT_TIMER);
+	apic_write(APIC_LVT_TIMER, 0x56);
+	const u32 still = apic_read(APIC_LVT_TIMER);
+	apic_write(APIC_SVR, svr);
+	const u32 after = apic_read(APIC_LVT_TIMER);
+	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
+	expect_eq(masked, APIC_LVT_MASKED | 0x55);
+	expect_eq(still & APIC_LVT_MASKED, APIC_LVT_MASKED);
+	expect_eq(after & APIC_LVT_MASKED, APIC_LVT_MASKED);
+}
+
+TEST("guest.apic.illegal_vector", "an IPI of a vector below 16 is not delivered, and sets ESR[5] or ESR[6]")
+{
+	apic_write(APIC_ESR, 0);
+	apic_write(APIC_ESR, 0);
+	apic_send_ipi(apic_id(), APIC_DELIVERY_FIXED | 0x0b);
+	let_interrupts_in();
+	apic_write(APIC_ESR, 0);
+	const u32 esr = apic_read(APIC_ESR);
+	apic_write(APIC_ESR, 0);
+	expect(esr & 0x60);
+}
+
+TEST("guest.apic.version", "the version register says an integrated APIC with at least four LVT entries")
+{
+	const u32 version = apic_read(APIC_VERSION);
+
+	expect_between(0x10, version & 0xff, 0x15);
+	expect_between(3, version >> 16 & 0xff, 15);
+}
+
+TEST("guest.apic.logical", "an IPI to a logical destination arrives if it has a bit of the LDR in common")
+{
+	if (apic_is_x2apic())
+		skip("the APIC is in x2APIC mode");
+	const u32 ldr = apic_read(APIC_LDR), dfr = apic_read(APIC_DFR);
+
+	apic_write(APIC_DFR, 0xffffffff);		/* flat model */
+	apic_write(APIC_LDR, 0x20000000);
+	interrupt_handle(0x4d, interrupt_counter);
+	for (u32 bit = 0; bit < 8; bit++) {
+		interrupt_count[0x4d] = 0;
+		apic_write(APIC_ICR_HIGH, BIT(bit) << 24);
+		apic_write(APIC_ICR, 0x4d | APIC_ICR_ASSERT | 1 << 11);
+		let_interrupts_in();
+		CASE("destination %#x", BIT(bit));
+		expect_eq(interrupt_count[0x4d], bit == 5);
+	}
+	apic_write(APIC_LDR, ldr);
+	apic_write(APIC_DFR, dfr);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a processor promises to any kernel, on the subjects that VMX touches: the words of image `guest`. */
+#pragma once
+
+#include "tap/plain.h"
+#include "x86/apic.h"
+#include "x86/cpu.h"
+#include "x86/interrupt.h"
+#include "x86/page.h"
+#include "x86/tables.h"
+#include "x86/user.h"
+
+/* A test that is a row of a table: the function gets the row. */
+#define ROW(id, title, function, row, ...) \
+	TAP_ROW(plain_fixture, id, title, .run = function, .data = row, ##__VA_ARGS__)
+
+/*
+ * A function in assembly, where the exact instructions matter; RET follows. Labels
+ * in it are the image's: extern const u8 label[] gives the test their addresses.
+ */
+#define CODE(name, text)							\
+	asm(".pushsection .text\n.globl " #name "\n" #name ":\n" text "\nret\n.popsection"); \
+	void name(void)
+
+/* 32-bit code for run_at(); it comes back through the gate of CPL 3. */
+#define CODE32(name, text)							\
+	asm(".pushsection .text\n.code32\n.globl " #name "\n" #name ":\n" text "\nint $0x80\n.code64\n.popsection"); \
+	extern const u8 name[]
+
+/* Run it at CPL 0 or 3. */
+#define run_code32(name)	run_at(name, SELECTOR_CODE32, SELECTOR_DATA, 0)
+#define user_run_code32(name)	run_at(name, SELECTOR_USER_CODE32, SELECTOR_USER_DATA, 0)
+
+/* Error-code bits of a page fault. */
+enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16, PF_PK = 32 };
+
+#define WINDOW_PAGE ((volatile u64 *)PAGE_WINDOW)
+
+/* An address that is not canonical, whatever the width. */
+#define NOT_CANONICAL 0x8000000000000000ull
+
+/* #GP(0), and the register as it was. */
+#define expect_cr_refused(n, value)			\
+do {							\
+	const u64 before_ = read_cr##n();		\
+	const struct fault fault_ = TRY(write_cr##n(value)); \
+							\
+	expect_fault(fault_, VECTOR_GP, 0);		\
+	if (!expect_eq(read_cr##n(), before_))		\
+		write_cr##n(before_);			\
+} while (0)
+
+#define expect_msr_refused(msr, value)			\
+do {							\
+	const u64 before_ = rdmsr(msr);			\
+	const struct fault fault_ = TRY(wrmsr(msr, value)); \
+							\
+	expect_fault(fault_, VECTOR_GP, 0);		\
+	if (!expect_eq(rdmsr(msr), before_))		\
+		wrmsr(msr, before_);			\
+} while (0)
+
+/* Interrupts on for some instructions: what waits is delivered. */
+static inline void let_interrupts_in(void)
+{
+	interrupts_on();
+	for (int i = 0; i < 200; i++)
+		cpu_relax();
+	interrupts_off();
+}
+
+/* A window page that leads to a fresh page, with these flags; the page. */
+static inline void *map_window(u64 flags)
+{
+	void *page = page_alloc();
+
+	page_map(PAGE_WINDOW, physical_address(page), flags);
+	invlpg(WINDOW_PAGE);
+	return page;
+}
+
+/*
+ * QEMU's TCG answers a reserved bit in MOV to CR3 or CR4 with an exit from a virtual
+ * machine of SVM's, though in none, and never ends the instruction: no interrupt, NMI
+ * or INIT reaches it any more.
+ */
+static inline void skip_if_it_hangs(void)
+{
+	const struct cpuid c = cpuid(0x40000000, 0);
+
+	if (has_feature(FEATURE_HYPERVISOR) && c.ebx == 0x54474354 && c.ecx == 0x43544743 && c.edx == 0x47435447)
+		skip("not tried on QEMU's TCG, which may never end the instruction");
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Other processors: IPIs, INIT, SIPI. */
+#include "guest.h"
+#include "x86/time.h"
+
+#include "libc/string.h"
+
+static void note_apic_id(void *id)
+{
+	*(u32 *)id = apic_id();
+}
+
+TEST("guest.smp.call", "every other processor starts, and runs what it is asked to", NEEDS(NEED_CPUS(2)))
+{
+	for (u32 n = 0; n < cpus_online(); n++) {
+		u32 id = ~0u;
+		const struct fault fault = on_cpu(n, note_apic_id, &id);
+
+		CASE("processor %u", n);
+		expect_no_fault(fault);
+		expect_eq(id, cpu_number(n)->apic_id);
+		for (u32 other = 0; other < n; other++)
+			expect(id != cpu_number(other)->apic_id);
+	}
+}
+
+static void note_apic_base(void *base)
+{
+	*(u64 *)base = rdmsr(IA32_APIC_BASE);
+}
+
+TEST("guest.smp.bsp", "IA32_APIC_BASE.BSP is 1 on the processor that booted, and on no other", NEEDS(NEED_CPUS(2)))
+{
+	for (u32 n = 0; n < cpus_online(); n++) {
+		u64 base = 0;
+
+		on_cpu(n, note_apic_base, &base);
+		CASE("processor %u", n);
+		expect_eq(base >> 8 & 1, n == 0);
+		expect_eq(base >> 11 & 1, 1);
+	}
+}
+
+static volatile u32 taken_by[MAX_CPUS];
+
+static void notes_taker(struct exception_frame *frame)
+{
+	taken_by[this_cpu()->number]++;
+	if (frame->vector >= 32)
+		apic_eoi();
+}
+
+static void takes_interrupts(UNUSED void *unused)
+{
+	for (int i = 0; i < 100; i++)
+		let_interrupts_in();
+}
+
+/* Send with `send`, while all processors let interrupts in; who has taken it is in taken_by. */
+static void share(u8 vector, void (*send)(u32 command), u32 command)
+{
+	memset((void *)taken_by, 0, sizeof(taken_by));
+	interrupt_handle(vector, notes_taker);
+	send(command);
+	for (u32 n = 1; n < cpus_online(); n++)
+		on_cpu(n, takes_interrupts, NULL);
+	takes_interrupts(NULL);
+}
+
+static void to_second(u32 command)
+{
+	apic_send_ipi(cpu_number(1)->apic_id, command);
+}
+
+static void to_all(u32 command)
+{
+	apic_send_ipi(cpu_number(0)->apic_id, command | 2 << 18);
+}
+
+TEST("guest.smp.ipi", "an IPI to an APIC id arrives there, once, and nowhere else", NEEDS(NEED_CPUS(2)))
+{
+	share(0x64, to_second, APIC_DELIVERY_FIXED | 0x64);
+	for (u32 n = 0; n < cpus_online(); n++) {
+		CASE("processor %u", n);
+		expect_eq(taken_by[n], n == 1);
+	}
+}
+
+TEST("guest.smp.ipi_others", "an IPI to all but itself arrives at all others", NEEDS(NEED_CPUS(2)))
+{
+	share(0x65, apic_send_ipi_others, APIC_DELIVERY_FIXED | 0x65);
+	for (u32 n = 0; n < cpus_online(); n++) {
+		CASE("processor %u", n);
+		expect_eq(taken_by[n], n != 0);
+	}
+}
+
+TEST("guest.smp.ipi_all", "an IPI to all, itself included, arrives at all", NEEDS(NEED_CPUS(2)))
+{
+	share(0x66, to_all, APIC_DELIVERY_FIXED | 0x66);
+	for (u32 n = 0; n < cpus_online(); n++) {
+		CASE("processor %u", n);
+		expect_eq(taken_by[n], 1);
+	}
+}
+
+TEST("guest.smp.ipi_nobody", "an IPI to an APIC id that nobody has arrives nowhere", NEEDS(NEED_CPUS(2)))
+{
+	memset((void *)taken_by, 0, sizeof(taken_by));
+	interrupt_handle(0x67, notes_taker);
+	apic_send_ipi(0x7e, APIC_DELIVERY_FIXED | 0x67);
+	for (u32 n = 1; n < cpus_online(); n++)
+		on_cpu(n, takes_interrupts, NULL);
+	takes_interrupts(NULL);
+	for (u32 n = 0; n < cpus_online(); n++)
+		expect_eq(taken_by[n], 0);
+	apic_write(APIC_ESR, 0);
+}
+
+TEST("guest.smp.nmi", "an NMI to another processor arrives there, whatever its IF", NEEDS(NEED_CPUS(2)))
+{
+	memset((void *)taken_by, 0, sizeof(taken_by));
+	interrupt_handle(VECTOR_NMI, notes_taker);
+	to_second(APIC_DELIVERY_NMI);
+	for (int i = 0; i < 100000 && !taken_by[1]; i++)
+		cpu_relax();
+	expect_eq(taken_by[1], 1);
+	expect_eq(taken_by[0], 0);
+}
+
+static volatile u32 shared_count;
+
+static void adds(UNUSED void *unused)
+{
+	for (int i = 0; i < 2000; i++)
+		asm volatile("lock incl %0" : "+m"(shared_count) : : "memory", "cc");
+}
+
+TEST("guest.smp.lock", "increments with LOCK from two processors lose none", NEEDS(NEED_CPUS(2)))
+{
+	shared_count = 0;
+	on_cpu_start(1, adds, NULL);
+	adds(NULL);
+	on_cpu_wait(1);
+	expect_eq(shared_count, 4000);
+}
+
+/* ---- INIT and SIPI */
+
+/* In the page where a SIPI starts a processor: what it finds, and that it runs. */
+struct report {
+	u32 cr0, cr4, eflags, dr7, running;
+	u16 cs, ds, ss, idtr_limit;
+	u32 idtr_base;
+};
+
+extern const u8 sipi_start[], sipi_end[], sipi_report[];
+
+/* In real mode: DS is made CS, so that the report is behind the code. */
+asm(".pushsection .rodata\n"
+    ".code16\n"
+    ".balign 16\n"
+    "sipi_start:\n"
+    "	mov %ds, %bx\n"
+    "	mov %cs, %ax\n"
+    "	mov %ax, %ds\n"
+    "	mov $(sipi_report - sipi_start), %di\n"
+    "	mov %cr0, %eax; mov %eax, (%di)\n"
+    "	mov %cr4, %eax; mov %eax, 4(%di)\n"
+    "	mov %dr7, %eax; mov %eax, 12(%di)\n"
+    "	mov %cs, 20(%di)\n"
+    "	mov %bx, 22(%di)\n"
+    "	mov %ss, 24(%di)\n"
+    "	sidtl 26(%di)\n"
+    "	mov %ax, %ss; mov $0x800, %sp\n"
+    "	pushfl; popl 8(%di)\n"
+    "1:	incl 16(%di)\n"
+    "	jmp 1b\n"
+    ".balign 4\n"
+    "sipi_report: .fill 40, 1, 0\n"
+    "sipi_end:\n"
+    ".code64\n"
+    ".popsection");
+
+/* Vectors of pages below 1 MiB for this, beside the library's own. */
+enum { VECTOR_A = 0x0a, VECTOR_B = 0x4c };
+
+static volatile struct report *prepare_page(u8 vector)
+{
+	u8 *page = (u8 *)((u64)vector << 12);
+
+	memcpy(page, sipi_start, sipi_end - sipi_start);
+	return (volatile struct report *)(page + (sipi_report - sipi_start));
+}
+
+static void sipi(u8 vector)
+{
+	apic_send_ipi(cpu_number(1)->apic_id, APIC_DELIVERY_SIPI | vector);
+	delay_us(100);
+}
+
+static bool runs(volatile struct report *report)
+{
+	const u32 before = report->running;
+
+	const u64 end = rdtsc() + 20 * tsc_per_ms();
+
+	while (report->running == before && rdtsc() < end)
+		cpu_relax();
+	return report->running != before;
+}
+
+/* INIT, and SIPI to the page: again if the first is missed. It runs until the next INIT. */
+static volatile struct report *start_at(u8 vector)
+{
+	volatile struct report *report = prepare_page(vector);
+
+	cpu_init_ipi(1);
+	bool running = false;
+	for (int tries = 0; tries < 50 && !running; tries++) {	/* it may be late to take its INIT */
+		sipi(vector);
+		running = runs(report);
+	}
+	expect(running);
+	return report;
+}
+
+TEST("guest.init.sipi", "a SIPI after INIT starts a processor in real mode in the page of its vector",
+     NEEDS(NEED_CPUS(2)))
+{
+	const volatile struct report *report = start_at(VECTOR_A);
+
+	expect_eq(report->cs, VECTOR_A << 8);
+	expect_eq(report->cr0 & CR0_PE, 0);
+	report = start_at(VECTOR_B);
+	expect_eq(report->cs, VECTOR_B << 8);
+	expect(cpu_restart(1));
+}
+
+TEST("guest.init.registers", "INIT leaves CR0 but for CD and NW, CR4, RFLAGS, DR7, DS and SS as a reset does",
+     NEEDS(NEED_CPUS(2)))
+{
+	const volatile struct report *report = start_at(VECTOR_A);
+
+	expect_eq(report->cr0 & ~(u32)(CR0_CD | CR0_NW), CR0_ET);
+	expect_eq(report->cr4, 0);
+	expect_eq(report->eflags & ~(u32)RFLAGS_ARITHMETIC, RFLAGS_FIXED);
+	expect_eq(report->dr7, 0x400);
+	expect_eq(report->ds, 0);
+	expect_eq(report->ss, 0);
+	expect(cpu_restart(1));
+}
+
+TEST("guest.init.idtr", "INIT makes the IDTR base 0, limit FFFFH", NEEDS(NEED_CPUS(2)))
+{
+	const volatile struct report *report = start_at(VECTOR_A);
+
+	expect_eq(report->idtr_base, 0);
+	expect_eq(report->idtr_limit, 0xffff);
+	expect(cpu_restart(1));
+}
+
+TEST("guest.init.stops", "INIT stops a processor until a SIPI", NEEDS(NEED_CPUS(2)))
+{
+	volatile struct report *report = start_at(VECTOR_A);
+
+	cpu_init_ipi(1);
+	bool running = true;
+	for (int tries = 0; tries < 100 && running; tries++)	/* it may be late */
+		running = runs(report);
+	expect(!running);
+	expect(cpu_restart(1));
+}
+
+TEST("guest.init.sipi_ignored", "a SIPI to a processor that runs is ignored", NEEDS(NEED_CPUS(2)))
+{
+	volatile struct report *other = prepare_page(VECTOR_B), *report = start_at(VECTOR_A);
+
+	sipi(VECTOR_B);
+	expect(runs(report));
+	expect_eq(other->running, 0);
+	expect(cpu_restart(1));
+}
+
+TEST("guest.init.interrupts", "a processor that waits for a SIPI takes no interrupt, and none waits for it",
+     NEEDS(NEED_CPUS(2)))
+{
+	memset((void *)taken_by, 0, sizeof(taken_by));
+	interrupt_handle(0x68, notes_taker);
+	cpu_init_ipi(1);
+	to_second(APIC_DELIVERY_FIXED | 0x68);
+	delay_us(1000);
+	expect(cpu_restart(1));
+	on_cpu(1, takes_interrupts, NULL);
+	expect_eq(taken_by[1], 0);
+}
+
+static void set_sysenter(void *value)
+{
+	wrmsr(IA32_SYSENTER_ESP, *(u64 *)value);
+}
+
+static void get_sysenter(void *value)
+{
+	*(u64 *)value = rdmsr(IA32_SYSENTER_ESP);
+}
+
+static void get_tsc(void *value)
+{
+	*(u64 *)value = rdtsc();
+}
+
+TEST("guest.init.msrs", "INIT leaves IA32_SYSENTER_ESP alone", NEEDS(NEED_CPUS(2), FEATURE_SEP))
+{
+	u64 value = 0x123456789abc, zero = 0;
+
+	on_cpu(1, set_sysenter, &value);
+	require(cpu_restart(1));
+	value = 1;
+	on_cpu(1, get_sysenter, &value);
+	expect_eq(value, 0x123456789abc);
+	on_cpu(1, set_sysenter, &zero);
+}
+
+TEST("guest.init.tsc", "INIT does not set the TSC back", NEEDS(NEED_CPUS(2)))
+{
+	u64 before = 0, after = 0;
+
+	on_cpu(1, get_tsc, &before);
+	require(cpu_restart(1));
+	on_cpu(1, get_tsc, &after);
+	expect(after > before);
+}
