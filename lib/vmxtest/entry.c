@@ -31,6 +31,9 @@ struct outcome entry_attempt(bool checks_only)
 	vmcs_write(GUEST_RFLAGS, 0);
 	outcome = guest_enter();
 	vmcs_write(GUEST_RFLAGS, rflags);
+	/* Which check on the guest state refuses first is open: the PDPTEs and the link pointer have a qualification. */
+	if (outcome.kind == OUTCOME_ENTRY_FAILURE && outcome.number == EXIT_INVALID_GUEST_STATE)
+		outcome.qualification = 0;
 	return outcome;
 }
 

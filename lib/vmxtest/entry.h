@@ -90,7 +90,7 @@ void entry_dependency_run(const void *row);
 /*
  * Try to enter as the VMCS is. Before it, the VM-instruction error is made another
  * one (12), so that a stale number is no VMfail. With `checks_only` guest RFLAGS is
- * 0 meanwhile: a VMCS that is legal up to the guest state gives ENTRY_FAILS(33, 0).
+ * 0 meanwhile: a VMCS that is legal up to the guest state gives ENTRY_FAILS(33, 0), whatever qualification it has.
  */
 struct outcome entry_attempt(bool checks_only);
 

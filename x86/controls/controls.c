@@ -190,7 +190,6 @@ void probe_prepare(void)
 		HIGH_PASID_DIRECTORY_ADDRESS, HLAT_POINTER, PID_POINTER_TABLE_ADDRESS,
 	};
 
-	vmcs_write(GUEST_RFLAGS, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
 		write_if_there(pages[i], physical_address(page_alloc()));
 	write_if_there(EPT_POINTER, valid_eptp());
@@ -206,7 +205,7 @@ struct outcome probe(const struct words *words)
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
 		if (control_word_exists(word))
 			vmcs_write(control_words[word].field, words->value[word]);
-	return guest_enter();
+	return entry_attempt(true);
 }
 
 void expect_probe(const struct words *words, enum control_word word, bool accepted)

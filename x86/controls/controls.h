@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "vmxtest/vmxtest.h"
+#include "vmxtest/entry.h"
 
 #define CONTROLS_ACCEPTED	ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0)
 #define CONTROLS_REFUSED	FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS)
