@@ -103,7 +103,9 @@ struct outcome guest_enter(void)
 
 struct outcome guest_run_at(const void *rip)
 {
-	outermost = (struct recovery){ .rip = (u64)guest_fault_entry, .rsp = stack_top() };
+	outermost.rip = (u64)guest_fault_entry;
+	outermost.rsp = stack_top();
+	outermost.outer = NULL;
 	guest.recovery = &outermost;
 	guest.fault.raised = false;
 	vmcs_write(GUEST_RSP, stack_top());
