@@ -10,8 +10,7 @@ const struct control_word_info control_words[CONTROL_WORDS] = {
 #include "vmx/controls.def"
 };
 
-/* A word that exists only if a control of another word may be 1. */
-static const u32 word_needs[CONTROL_WORDS] = {
+const u32 control_word_activator[CONTROL_WORDS] = {
 	[WORD_PROC2] = PROC_ACTIVATE_SECONDARY_CONTROLS,
 	[WORD_PROC3] = PROC_ACTIVATE_TERTIARY_CONTROLS,
 	[WORD_EXITCTL2] = EXITCTL_ACTIVATE_SECONDARY_CONTROLS,
@@ -52,7 +51,7 @@ static void read_word(enum control_word word)
 	const struct control_word_info *info = &control_words[word];
 	struct control_range *range = &capabilities.word[word];
 
-	if (word_needs[word] && !has(word_needs[word]))
+	if (control_word_activator[word] && !has(control_word_activator[word]))
 		return;
 
 	const u64 value = rdmsr(info->msr);
@@ -99,7 +98,7 @@ const struct vmx_capabilities *vmx_capabilities(void)
 
 bool control_word_exists(enum control_word word)
 {
-	return !word_needs[word] || has(word_needs[word]);
+	return !control_word_activator[word] || has(control_word_activator[word]);
 }
 
 bool control_value_allowed(enum control_word word, u64 value)

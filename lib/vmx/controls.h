@@ -76,6 +76,9 @@ struct control_word_info {
 
 extern const struct control_word_info control_words[CONTROL_WORDS];
 
+/* The control of another word that makes this one exist and take effect; 0: it always does. */
+extern const u32 control_word_activator[CONTROL_WORDS];
+
 /* Is there such a word at all (the secondary ones need a bit of the primary)? */
 bool control_word_exists(enum control_word word);
 

@@ -137,13 +137,6 @@ void vmcs_write(enum vmcs_field field, u64 value)
 		field_failed("VMWRITE", field);
 }
 
-/* The control that makes a word take effect. */
-static const u32 word_activated_by[CONTROL_WORDS] = {
-	[WORD_PROC2] = PROC_ACTIVATE_SECONDARY_CONTROLS,
-	[WORD_PROC3] = PROC_ACTIVATE_TERTIARY_CONTROLS,
-	[WORD_EXITCTL2] = EXITCTL_ACTIVATE_SECONDARY_CONTROLS,
-};
-
 static void change_control(u32 control, bool set)
 {
 	const enum control_word word = control_word(control);
@@ -151,8 +144,8 @@ static void change_control(u32 control, bool set)
 	const u64 value = vmcs_read(field);
 
 	vmcs_write(field, set ? value | control_bit(control) : value & ~control_bit(control));
-	if (set && word_activated_by[word])
-		change_control(word_activated_by[word], true);
+	if (set && control_word_activator[word])
+		change_control(control_word_activator[word], true);
 }
 
 void vmcs_change_controls(const u32 *controls, bool set)

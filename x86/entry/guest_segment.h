@@ -12,6 +12,8 @@ struct segment {
 	u32 limit, rights;
 };
 
+enum { TYPE_CONFORMING = 4 };	/* of code: bit 2 of the type */
+
 /* What the rules look at: the candidate for the next entry. */
 struct segments {
 	struct segment segment[SEGMENT_REGISTERS];
@@ -65,6 +67,9 @@ void walk_rights(enum segment_register r, segment_rule rule, const struct attrib
 
 /* The candidate becomes the guest of the baseline in this mode; false: there is no such mode here. */
 bool candidate_begin(enum segment_mode mode);
+
+/* Do all rules hold for register r? CS and SS are judged together: each has rules that look at the other. */
+bool candidate_legal(enum segment_register r);
 
 /* Write register r of the candidate, CS and SS to the VMCS, and try to enter. */
 void candidate_try(enum segment_register r, bool legal);

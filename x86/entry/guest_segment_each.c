@@ -5,23 +5,6 @@
  */
 #include "guest_segment.h"
 
-enum { TYPE_CONFORMING = 4 };
-
-static const segment_rule rules[] = {
-	rule_s, rule_present, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_ss_dpl_is_rpl,
-	rule_cs_dpl_nonconforming, rule_cs_dpl_conforming, rule_cs_dpl_of_data, rule_ss_dpl_zero, rule_data_dpl,
-	rule_data_dpl_11, rule_ss_rpl, rule_cs_db_with_l, rule_limit_low, rule_limit_high, rule_reserved,
-};
-
-/* CS and SS are judged together: each has rules that look at the other. */
-static bool legal(enum segment_register r)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-		if (!rules[i](SEG_CS) || !rules[i](SEG_SS) || !rules[i](r))
-			return false;
-	return true;
-}
-
 /* Type, S, DPL and P in bits 7:0; L, D/B, G and unusable from the bits above. */
 static u32 rights_of(u32 combination)
 {
@@ -37,12 +20,12 @@ static void try_each(enum segment_register r)
 		candidate.segment[SEG_CS].rights |= TYPE_CONFORMING;
 	/* A limit that goes with G of either value. */
 	candidate.segment[r].limit = 0xfff;
-	candidate_try(r, legal(r));
+	candidate_try(r, candidate_legal(r));
 	for (u32 i = 0; i < 4096; i++) {
 		candidate.segment[r].rights = rights_of(i);
 		CASE("%s rights %#x", segment_names[r], candidate.segment[r].rights);
 		vmcs_write(segment_rights(r), candidate.segment[r].rights);
-		expect_guest_state(legal(r));
+		expect_guest_state(candidate_legal(r));
 	}
 	candidate.segment[SEG_CS] = cs;
 	candidate.segment[r] = before;

@@ -3,8 +3,6 @@
 
 struct segments candidate;
 
-enum { TYPE_CONFORMING = 4 };
-
 /* Those that fail most often first: a walk spends its time here. */
 static const segment_rule rules[] = {
 	rule_s, rule_present, rule_cs_type, rule_ss_type, rule_data_accessed, rule_data_readable, rule_ss_dpl_is_rpl,
@@ -66,6 +64,11 @@ static bool others_hold(enum segment_register r, segment_rule rule)
 		if (rules[i] != rule && !holds(r, rules[i]))
 			return false;
 	return true;
+}
+
+bool candidate_legal(enum segment_register r)
+{
+	return others_hold(r, NULL);
 }
 
 /* Would the rule decide, and refuse, if the register were usable? */
