@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A small virtual machine monitor on /dev/kvm: enough of a PC to boot an image by PVH and hear what it says.
- * COM1 (output), the exit port F4H; PIC, I/O APIC, local APICs and PIT are the kernel's.
- *
- * Bytes to COM1 are coalesced: KVM keeps them in a ring, and only the read of the line status, which
- * the image does for each 16 of them, comes back here.
+ * Port E9H for texts (lib/console/console.c), COM1 (output), the exit port F4H; PIC, I/O APIC, local APICs and PIT are
+ * the kernel's.
  */
 #include "kick.h"
 #include "monitor.h"
@@ -28,6 +26,7 @@
 enum {
 	COM1 = 0x3f8, IER = 1, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCRATCH = 7,
 	LCR_DLAB = 0x80, LSR_EMPTY = 0x60, MSR_READY = 0xb0,
+	TEXT_PORT = 0xe9, TEXT_MAGIC = 0x43584d56,	/* VMXC */
 	EXIT_PORT = 0xf4, KEYBOARD = 0x64, RESET_LINE = 0xfe,
 	START_INFO = 0x90000, MEMORY_MAP = 0x90100, COMMAND_LINE = 0x90200,	/* in the image's memory */
 	MOST_CPUS = 64,
@@ -45,10 +44,8 @@ static int kvm, vm;
 static struct cpu cpus[MOST_CPUS];
 static char *memory;
 static uint64_t memory_size;
-static struct kvm_coalesced_mmio_ring *ring;
-static uint32_t ring_size;
 static uint8_t serial[8];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* the ring, the serial port, reports */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;	/* the serial port, reports */
 
 /* ---- the end */
 
@@ -224,49 +221,57 @@ static const char *where(int fd)
 
 /* ---- ports */
 
-static void drain_ring(void)
+/* The image says where in its memory a text is: its length, then itself. */
+static void take_text(uint32_t address)
 {
-	while (ring->first != *(volatile uint32_t *)&ring->last) {
-		const struct kvm_coalesced_mmio *entry = &ring->coalesced_mmio[ring->first];
+	uint32_t length;
 
-		for (uint32_t i = 0; i < entry->len; i++)
-			if (!(serial[LCR] & LCR_DLAB))
-				output_byte(entry->data[i]);
-		__sync_synchronize();
-		ring->first = (ring->first + 1) % ring_size;
-	}
+	if (address + sizeof(length) > memory_size)
+		end(END_ERROR, "a text of the image is said to be at %#x, beyond its memory", address);
+	memcpy(&length, memory + address, sizeof(length));
+	if (address + sizeof(length) + length > memory_size)
+		end(END_ERROR, "a text of the image is said to have %u bytes", length);
+	for (uint32_t i = 0; i < length; i++)
+		output_byte(memory[address + sizeof(length) + i]);
 }
 
-static void port_write(uint16_t port, uint8_t value)
+static void port_write(uint16_t port, uint32_t size, uint32_t value)
 {
-	if (port == COM1 && !(serial[LCR] & LCR_DLAB))
+	if (port == TEXT_PORT && size == sizeof(value))
+		take_text(value);
+	else if (port == COM1 && !(serial[LCR] & LCR_DLAB))
 		output_byte(value);
 	else if (port > COM1 && port <= COM1 + SCRATCH)
 		serial[port - COM1] = value;
 	else if (port == EXIT_PORT)
 		end(END_EXIT, "by its own request");
-	else if (port == KEYBOARD && value == RESET_LINE)
+	else if (port == KEYBOARD && (uint8_t)value == RESET_LINE)
 		end(END_SHUTDOWN, "reset");
 }
 
-static uint8_t port_read(uint16_t port)
+/* Bytes beyond the first are all ones. */
+static uint32_t port_read(uint16_t port, uint32_t size)
 {
+	const uint32_t others = ~0xffu;
+
 	switch (port) {
+	case TEXT_PORT:
+		return size == 4 ? TEXT_MAGIC : ~0u;
 	case COM1:
-		return 0;
+		return others;
 	case COM1 + 2:
-		return 1;	/* no interrupt pending */
+		return others | 1;	/* no interrupt pending */
 	case COM1 + LSR:
-		return LSR_EMPTY;
+		return others | LSR_EMPTY;
 	case COM1 + MSR:
-		return MSR_READY;
+		return others | MSR_READY;
 	case COM1 + IER:
 	case COM1 + LCR:
 	case COM1 + MCR:
 	case COM1 + SCRATCH:
-		return serial[port - COM1];
+		return others | serial[port - COM1];
 	}
-	return 0xff;
+	return ~0u;
 }
 
 static void handle_io(struct kvm_run *run)
@@ -274,12 +279,15 @@ static void handle_io(struct kvm_run *run)
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 
 	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
+		uint32_t value = 0;
+
 		if (run->io.direction == KVM_EXIT_IO_OUT) {
-			port_write(run->io.port, *data);
-			continue;
+			memcpy(&value, data, run->io.size);
+			port_write(run->io.port, run->io.size, value);
+		} else {
+			value = port_read(run->io.port, run->io.size);
+			memcpy(data, &value, run->io.size);
 		}
-		memset(data, 0xff, run->io.size);
-		*data = port_read(run->io.port);
 	}
 }
 
@@ -337,7 +345,6 @@ static void *run_cpu(void *argument)
 		const int error = errno;
 
 		pthread_mutex_lock(&lock);
-		drain_ring();
 		kernel_log_report();
 		if (result < 0 && error != EINTR && error != EAGAIN)
 			end(END_ERROR, "KVM_RUN: %s; %s", strerror(error), where(cpu->fd));
@@ -381,7 +388,6 @@ static void watch(const struct job *job)
 		nanosleep(&wait, NULL);
 		kick_put_off();
 		pthread_mutex_lock(&lock);
-		drain_ring();
 		kernel_log_report();
 		output_flush();
 		if (polls % PULSE_POLLS == 0)
@@ -396,7 +402,6 @@ static void create_vm(const struct job *job)
 {
 	const uint64_t identity_map = 0xfffbc000;
 	const struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
-	struct kvm_coalesced_mmio_zone zone = { .addr = COM1, .size = 1, .pio = 1 };
 	struct kvm_userspace_memory_region region;
 
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -414,7 +419,6 @@ static void create_vm(const struct job *job)
 		end(END_ERROR, "%u MiB of memory: %s", job->memory_mib, strerror(errno));
 	region = (struct kvm_userspace_memory_region){ .memory_size = memory_size, .userspace_addr = (uintptr_t)memory };
 	CONTROL(vm, KVM_SET_USER_MEMORY_REGION, &region);
-	CONTROL(vm, KVM_REGISTER_COALESCED_MMIO, &zone);
 }
 
 void monitor_run(const struct job *job, const void *image)
@@ -429,8 +433,6 @@ void monitor_run(const struct job *job, const void *image)
 		end(END_ERROR, "%u processors", job->cpus);
 	for (uint32_t i = 0; i < job->cpus; i++)
 		create_cpu(i, run_size);
-	ring = (void *)((char *)cpus[0].run + sysconf(_SC_PAGESIZE) * CONTROL(kvm, KVM_CHECK_EXTENSION, KVM_CAP_COALESCED_MMIO));
-	ring_size = (sysconf(_SC_PAGESIZE) - sizeof(*ring)) / sizeof(ring->coalesced_mmio[0]);
 	set_entry(cpus[0].fd, load_elf(job, image));
 	write_start_info(job);
 	for (uint32_t i = 0; i < job->cpus; i++)

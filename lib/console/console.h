@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The one way out: COM1, or the debug port E9H where there is no COM1. */
+/* The one way out: COM1, or port E9H where a monitor takes whole texts there or there is no COM1. */
 #pragma once
 
 #include "libc/types.h"
 
-/* Find a serial port and set it to 115200 8N1 with its FIFO on. */
+/* Find a port; set a serial one to 115200 8N1 with its FIFO on. */
 void console_init(void);
 
 void console_write(const char *text, size_t length);

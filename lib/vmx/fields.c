@@ -19,14 +19,23 @@ u64 field_mask(u32 encoding)
 	}
 }
 
-bool field_exists(const struct field_info *field)
+static bool one_is_met(const u32 *needs)
 {
-	if (!field->needs[0])
-		return true;
-	for (const u32 *need = field->needs; *need; need++)
+	for (const u32 *need = needs; *need; need++)
 		if (has(*need))
 			return true;
-	return false;
+	return !needs[0];
+}
+
+/* Looked up once: each CPUID is an exit where the suite is a guest. */
+bool field_exists(const struct field_info *field)
+{
+	static enum { UNKNOWN, EXISTS, MISSING } fields[ARRAY_SIZE(vmcs_fields)];
+	const u32 i = field - vmcs_fields;
+
+	if (fields[i] == UNKNOWN)
+		fields[i] = one_is_met(field->needs) ? EXISTS : MISSING;
+	return fields[i] == EXISTS;
 }
 
 bool field_readable(const struct field_info *field)

@@ -9,9 +9,14 @@ static u64 apic_base(void)
 	return rdmsr(IA32_APIC_BASE);
 }
 
+static bool is_x2apic(u64 base)
+{
+	return base & APIC_BASE_X2APIC;
+}
+
 bool apic_is_x2apic(void)
 {
-	return apic_base() & APIC_BASE_X2APIC;
+	return is_x2apic(apic_base());
 }
 
 static u32 x2apic_msr(enum apic_register reg)
@@ -19,22 +24,26 @@ static u32 x2apic_msr(enum apic_register reg)
 	return 0x800 + reg / 16;
 }
 
-static volatile u32 *xapic_register(enum apic_register reg)
+static volatile u32 *xapic_register(u64 base, enum apic_register reg)
 {
-	return (volatile u32 *)((apic_base() & ~0xfffull) + reg);
+	return (volatile u32 *)((base & ~0xfffull) + reg);
 }
 
 u32 apic_read(enum apic_register reg)
 {
-	return apic_is_x2apic() ? rdmsr(x2apic_msr(reg)) : *xapic_register(reg);
+	const u64 base = apic_base();
+
+	return is_x2apic(base) ? rdmsr(x2apic_msr(reg)) : *xapic_register(base, reg);
 }
 
 void apic_write(enum apic_register reg, u32 value)
 {
-	if (apic_is_x2apic())
+	const u64 base = apic_base();
+
+	if (is_x2apic(base))
 		wrmsr(x2apic_msr(reg), value);
 	else
-		*xapic_register(reg) = value;
+		*xapic_register(base, reg) = value;
 }
 
 void apic_init(void)
