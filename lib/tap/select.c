@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tap/select.h"
+#include "tap/walk.h"
 
 #include "libc/printf.h"
 #include "libc/string.h"
@@ -114,6 +115,8 @@ static bool parse_word(const char *word, size_t length)
 
 	if (same((struct text){ word, length }, "list"))
 		return (options.list = true);
+	if (same((struct text){ word, length }, "brief"))
+		return (walk_brief = true);
 	for (size_t i = 0; name < length && i < ARRAY_SIZE(words); i++)
 		if (same((struct text){ word, name }, words[i].name))
 			return words[i].parse((struct text){ word + name + 1, length - name - 1 });

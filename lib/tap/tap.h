@@ -7,6 +7,7 @@
 
 #include "libc/types.h"
 #include "tap/check.h"
+#include "tap/walk.h"
 
 /* What surrounds a test. Any member may be NULL. */
 struct fixture {

@@ -134,7 +134,7 @@ def _boot(options: argparse.Namespace, words: List[str], settings: Settings, tim
     out = sys.stderr if options.tap else sys.stdout
     report = Report(out, options.verbose - options.quiet, Style.of(out, options.color))
     session = Session(selection, chooser, results, _repro(options, sections, images), options.known or TOP / "spec" / "known",
-                      report, options.repeat, baseline)
+                      report, options.repeat, baseline, options.walks)
     session.prepare(timeout)
     base = results_base(options)
     if session.jobs:
@@ -239,6 +239,7 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
     for name in ("config", "build", "known", "timeout"):
         if getattr(options, name):
             words += ["--" + name, str(getattr(options, name))]
+    words += ["--walks", options.walks] if options.walks != "auto" else []
     words += L0Options.of(options, ["kvm-on-bochs"]).words()
     repro = Repro(program if "/" in program else "./" + program, words, os.environ)
     for section in sections:

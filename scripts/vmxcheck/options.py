@@ -94,6 +94,8 @@ def run_parser() -> argparse.ArgumentParser:
     add("--cpu", metavar="MODEL", help="processor model, of Bochs (default: tigerlake) or QEMU")
     add("--timeout", metavar="SECONDS", help="how long an image may go without progress (0: no limit)")
     add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
+    add("--walks", choices=("auto", "whole", "brief"), default="auto",
+        help="long walks over values: all of them, or a selection (auto: brief on kvm-on-bochs, which is slow)")
     add("--order", choices=("file", "random"), default="file", help="order of the tests in each image")
     add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
 

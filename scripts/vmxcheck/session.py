@@ -55,7 +55,8 @@ class Session:
     """prepare() finds out whether the selection can be run here, keep_in() says where to, run() does it."""
 
     def __init__(self, selection: List[Selected], chooser: Chooser, results: Results, repro: Repro,
-                 known_folder: Path, report: Report, repeat: int = 1, baseline: Optional[Baseline] = None) -> None:
+                 known_folder: Path, report: Report, repeat: int = 1, baseline: Optional[Baseline] = None,
+                 walks: str = "auto") -> None:
         self._chooser = chooser
         self._results = results
         self._repro = repro
@@ -63,6 +64,7 @@ class Session:
         self._report = report
         self._repeat = repeat
         self._baseline = baseline
+        self._walks = walks
         self.live = False
         self.folder = Path()
         self.tap: Optional[TapWriter] = None
@@ -89,7 +91,7 @@ class Session:
             if not (selected.image.rom if backend.name == "bochs" else selected.image.elf).exists():
                 raise Problem("image `%s` is not built: %s is missing; run make"
                               % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
-            extra = order + (" smp=%d" % section.smp if section.smp > 1 and "smp=" not in section.arguments else "")
+            extra = order + (" brief" if self._brief(backend) else "") + (" smp=%d" % section.smp if section.smp > 1 and "smp=" not in section.arguments else "")
             boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests)
             limit = timeout or section.timeout or DEFAULT_TIMEOUT
             for number in range(1, self._repeat + 1):
@@ -125,9 +127,13 @@ class Session:
         if name not in self._results.targets:
             self._results.targets[name] = {
                 "name": name, "backend": backend.name, "version": backend.version(), "cpu": backend.cpu,
-                "host": results_module.host_name()}
+                "host": results_module.host_name(), "walks": "brief" if self._brief(backend) else "whole"}
         if backend.target() not in self._tables:
             self._tables[backend.target()] = KnownTable.load(self._known_folder, backend.target())
+
+    def _brief(self, backend: Backend) -> bool:
+        """Long walks over values try a selection only (lib/tap/walk.h)."""
+        return self._walks == "brief" or (self._walks == "auto" and backend.slow)
 
     @staticmethod
     def _target_name(backend: Backend) -> str:

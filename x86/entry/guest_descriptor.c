@@ -63,6 +63,9 @@ static void try_granularity(enum segment_register r, u32 rights, bool checked)
 {
 	entry_guest_keep();
 	for (u32 n = 0; n < 2 * 2 * 33; n++) {
+		if (!walk_takes(n, 2 * 2 * 33))
+			continue;
+
 		const u32 bit = n / 4 < 32 ? BIT(n / 4) : 0;
 		const u32 limit = n & 1 ? bit : ~bit, g = n & 2 ? RIGHTS_G : 0;
 		const bool low_missing = (limit & 0xfff) != 0xfff, high_set = limit & 0xfff00000;

@@ -173,6 +173,7 @@ TEST("entry.guest.cs.ar.db_l", "CS of an IA-32e mode guest has not both L and D"
 static void try_limits(segment_rule rule)
 {
 	static const enum segment_mode modes[] = { MODE_64BIT, MODE_32BIT, MODE_REAL };
+	u32 turn = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(modes); i++) {
 		if (!candidate_begin(modes[i]))
@@ -192,7 +193,7 @@ static void try_limits(segment_rule rule)
 				candidate.segment[r].rights = (legal.rights & ~(u32)RIGHTS_G) | g | not_usable;
 				CASE("mode %u: %s limit %#x, rights %#x", modes[i], segment_names[r],
 				     candidate.segment[r].limit, candidate.segment[r].rights);
-				if ((rule == rule_limit_low ? rule_limit_high : rule_limit_low)(r))
+				if (walk_takes_nth(&turn, 7) && (rule == rule_limit_low ? rule_limit_high : rule_limit_low)(r))
 					candidate_try(r, rule(r));
 			}
 			candidate.segment[r] = legal;
@@ -219,7 +220,9 @@ TEST("entry.guest.seg.unusable_ok", "limit and rights of unusable SS, DS, ES, FS
 	for (enum segment_mode mode = 0; mode < SEGMENT_MODES; mode++) {
 		if (!candidate_begin(mode))
 			continue;
-		for (u32 n = 0; n < 0x10000; n += 0x11) {
+		for (u32 n = 0, turn = 0; n < 0x10000; n += 0x11) {
+			if (!walk_takes_nth(&turn, 7))
+				continue;
 			for (enum segment_register r = SEG_ES; r <= SEG_GS; r++) {
 				const u32 rights = n & (r == SEG_SS ? ~(u32)RIGHTS_DPL : ~0u);
 

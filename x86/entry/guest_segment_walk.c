@@ -82,6 +82,8 @@ static bool would_be_refused(enum segment_register r, segment_rule rule)
 	return refused;
 }
 
+static u32 tries[2];	/* of refused ones and of legal ones */
+
 static void try_if_rule_decides(enum segment_mode mode, enum segment_register r, segment_rule rule)
 {
 	static const char *const names[SEGMENT_MODES] = {
@@ -92,6 +94,8 @@ static void try_if_rule_decides(enum segment_mode mode, enum segment_register r,
 	if (!usable(r) && !would_be_refused(r, rule))
 		return;
 	if (!others_hold(r, rule))
+		return;
+	if (!walk_takes_nth(&tries[holds(r, rule)], 7))
 		return;
 	CASE("%s: %s rights %#x, RPL %u", names[mode], segment_names[r], s->rights, s->selector & 3);
 	candidate_try(r, holds(r, rule));
@@ -133,6 +137,7 @@ static bool mode_matters(enum segment_register r, enum segment_mode mode)
 
 void walk_rights(enum segment_register r, segment_rule rule, const struct attributes *attributes, u32 count)
 {
+	tries[false] = tries[true] = 0;
 	for (enum segment_mode mode = 0; mode < SEGMENT_MODES; mode++) {
 		if (!mode_matters(r, mode) || !candidate_begin(mode))
 			continue;

@@ -37,6 +37,9 @@ static void walk_reads(u32 first, u32 offset)
 
 	interrupt_handle(VECTOR_GP, skip_faulting_access);
 	for (u32 n = 0; n < QUARTER_BITS; n++) {
+		if (!walk_takes(n, QUARTER_BITS))
+			continue;
+
 		const u32 other = n ^ 1 << n % 13;
 
 		CASE("RDMSR of %#x behind one of %#x", first + n, first + other);
@@ -97,6 +100,9 @@ static void walk_writes(u32 first, u32 offset)
 	};
 
 	for (u32 n = 0; n < QUARTER_BITS; n++) {
+		if (!walk_takes(n, QUARTER_BITS))
+			continue;
+
 		const u32 other = harmless[harmless[0] == first + n];
 		const u64 value = value_to_write(first + n);
 

@@ -124,6 +124,9 @@ static void check_lmsw(u64 mask, u64 shadow, u16 source, u64 cr0, bool memory)
 static void expect_lmsw(u64 mask)
 {
 	for (u32 n = 0; n < 16 * 16 * 2; n++) {
+		if (!walk_takes(n, 16 * 16 * 2))
+			continue;
+
 		const u64 shadow = n & 15;
 		const u16 source = n >> 4 & 15;
 		const bool memory = n >> 8 & 1;

@@ -142,7 +142,7 @@ TEST("info.idtv.swint", "INT n, INT1, INT3 and INTO on their way have their type
 	for (size_t i = 0; i < ARRAY_SIZE(strikes); i++) {
 		for (u32 n = 0; n < 256; n++) {
 			int_n.vector = n;
-			if (!strike_applies(strikes[i], &int_n))
+			if (!strike_applies(strikes[i], &int_n) || !walk_takes(n, 256))
 				continue;
 			CASE("INT %#x, %s", n, strike_names[strikes[i]]);
 			software_code[0] = 0xcd;

@@ -58,8 +58,12 @@ static bool exists(const struct operand_instruction *instruction)
 
 static enum operand_detail looking_at;
 
+static u32 turn;
+
 static void try(const struct operand_instruction *instruction, const struct operand *operand)
 {
+	if (!walk_takes_nth(&turn, 5))
+		return;
 	CASE("%s, %u-bit address, base %u, index %u", instruction->text, operand->address_size, operand->base,
 	     operand->index);
 	operand_run(instruction, operand);
@@ -188,6 +192,7 @@ static void try_registers(const struct operand_instruction *instruction, u8 mode
 static void begin(enum operand_detail detail)
 {
 	looking_at = detail;
+	turn = 0;
 	exit_on_every_instruction();
 	operand_registers();
 }

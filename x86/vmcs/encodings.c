@@ -75,6 +75,8 @@ TEST("vmcs.rw.unsupported", "of all 32,768 encodings those of fields that are no
 	for (u32 encoding = 0; encoding < ENCODINGS; encoding++) {
 		u64 value = CANARY;
 
+		if (!is_supported[encoding] && !walk_takes(encoding, ENCODINGS))
+			continue;
 		if (!is_supported[encoding]) {
 			expect_unsupported(encoding);
 			continue;

@@ -61,6 +61,7 @@ class KvmOnBochs(Bochs):
     name = "kvm-on-bochs"
     default_cpu = "corei7_skylake_x"
     at_once = 1
+    slow = True
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
