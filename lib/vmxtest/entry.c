@@ -153,14 +153,23 @@ static void expect_accepted(bool checks_only)
 		expect_entered(outcome);
 }
 
+/* Single bits are always tried; of many computed values, in brief, one in five. */
+static bool taken(const struct value_set *set, u32 index, u32 *turn)
+{
+	return set->kind != SET_COMPUTED || index < 16 || walk_takes_nth(turn, 5);
+}
+
 static void check_field(const struct entry_check *check, u32 field)
 {
 	const bool checks_only = check->refused.kind != OUTCOME_ENTRY_FAILURE;
 	const char *name = field_find(field & ~1u)->name;
 	const u64 base = vmcs_read(field);
+	u32 turn = 0;
 	u64 value;
 
 	for (u32 i = 0; value_at(&check->bad, i, base, &value); i++) {
+		if (!taken(&check->bad, i, &turn))
+			continue;
 		CASE("%s = %#lx", name, value);
 		vmcs_write(field, value);
 		expect_refused(entry_attempt(checks_only), check->refused);
@@ -169,6 +178,8 @@ static void check_field(const struct entry_check *check, u32 field)
 		entry_guest_put_back();
 	}
 	for (u32 i = 0; value_at(&check->good, i, base, &value); i++) {
+		if (!taken(&check->good, i, &turn))
+			continue;
 		CASE("%s = %#lx (valid)", name, value);
 		vmcs_write(field, value);
 		expect_accepted(checks_only);
