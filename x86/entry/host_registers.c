@@ -189,7 +189,7 @@ TEST("entry.host.pat.values", "with \"load IA32_PAT\" each byte of the host fiel
 
 	load_pat();
 	for (u32 byte = 0; byte < 8; byte++) {
-		for (u64 type = 0; type < 256; type++) {
+		WALK_OVER(type, 0, 256) {
 			const bool valid = type < 8 && type != 2 && type != 3;
 
 			CASE("byte %u = %#x", byte, type);

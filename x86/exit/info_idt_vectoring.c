@@ -140,9 +140,9 @@ TEST("info.idtv.swint", "INT n, INT1, INT3 and INTO on their way have their type
 
 	delivery_begin();
 	for (size_t i = 0; i < ARRAY_SIZE(strikes); i++) {
-		for (u32 n = 0; n < 256; n++) {
+		WALK_OVER(n, 0, 256) {
 			int_n.vector = n;
-			if (!strike_applies(strikes[i], &int_n) || !walk_takes(n, 256))
+			if (!strike_applies(strikes[i], &int_n))
 				continue;
 			CASE("INT %#x, %s", n, strike_names[strikes[i]]);
 			software_code[0] = 0xcd;
@@ -200,7 +200,7 @@ TEST("info.idtv.extint_ept", "An EPT violation of an interrupt's gate or stack s
 
 	delivery_begin();
 	/* The library has three above for itself. */
-	for (u32 vector = 32; vector < 0xee; vector++)
+	WALK_OVER(vector, 32, 0xee)
 		for (size_t i = 0; i < ARRAY_SIZE(strikes); i++) {
 			CASE("vector %#x, %s", vector, strike_names[strikes[i]]);
 			event.vector = vector;
