@@ -63,6 +63,10 @@ TEST("guest.apic.self_ipi", "an IPI to itself waits for IF and for the TPR")
 	let_interrupts_in();
 	expect_eq(interrupt_count[VECTOR], 1);
 	write_cr8(0);
+	if (apic_requested(VECTOR)) {		/* one that is still kept back is not for the next test */
+		apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
+		let_interrupts_in();
+	}
 }
 
 TEST("guest.apic.all_vectors", "each vector from 32 to 254 can be requested and delivered")
