@@ -316,7 +316,7 @@ static void under_fire(u32 command, u8 vector, bool interrupts)
 	}
 	fire = false;
 	on_cpu_wait(1);
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < 20; i++)
 		let_interrupts_in();
 	expect(hits > 0);
 	expect_eq(wrong, 0);
