@@ -3,6 +3,7 @@
 #include "info_delivery.h"
 
 #include "libc/string.h"
+#include "vmx/bitmaps.h"
 #include "x86/selectors.h"
 #include "x86/tables.h"
 
@@ -238,6 +239,41 @@ TEST("info.idtv.extint_ept", "An EPT violation of an interrupt's gate or stack s
 			expect_idt_vectoring(INTERRUPTION_VALID | vector);
 			expect(!apic_requested(vector));
 		}
+}
+
+/* The virtual APIC requests the vector, and its delivery is struck. */
+static void check_virtual_interrupt(u8 *virtual_apic, u8 vector, enum strike_kind strike)
+{
+	const struct event event = { .name = "virtual interrupt", .vector = vector, .rip = software_code };
+
+	CASE("vector %#x, %s", vector, strike_names[strike]);
+	delivery_prepare(&event, strike);
+	vmcs_set_controls(PROC2_VIRTUAL_INTERRUPT_DELIVERY);
+	memset(virtual_apic, 0, PAGE_SIZE);
+	*(u32 *)(virtual_apic + APIC_IRR + vector / 32 * 16) = 1u << vector % 32;
+	vmcs_write(GUEST_INTERRUPT_STATUS, vector);
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	guest_enter();
+	vmcs_clear_controls(PROC2_VIRTUAL_INTERRUPT_DELIVERY);
+	delivery_clean(&event);
+	expect_strike(&event, strike);
+	expect_idt_vectoring(INTERRUPTION_VALID | INTERRUPTION_TYPE_EXTERNAL | vector);
+}
+
+TEST("info.idtv.virtual_interrupt", "An exit during the delivery of a virtual interrupt shows type 0 and its vector",
+     NEEDS(PROC2_VIRTUAL_INTERRUPT_DELIVERY, PROC_USE_TPR_SHADOW))
+{
+	const struct event any = { .name = "virtual interrupt", .vector = EVENT_VECTOR };
+	u8 *virtual_apic;
+
+	delivery_begin();
+	virtual_apic = vmcs_use_tpr_shadow(0);
+	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	for (enum strike_kind strike = STRIKE_IDT; strike < STRIKES; strike++)
+		if (strike_applies(strike, &any))
+			check_virtual_interrupt(virtual_apic, EVENT_VECTOR, strike);
+	for (u32 vector = 32; vector < 256; vector++)
+		check_virtual_interrupt(virtual_apic, vector, STRIKE_IDT_PAGE_FAULT);
 }
 
 /* Not during the delivery of an event: every exit here has bit 31 of the IDT-vectoring information 0. */
