@@ -31,7 +31,9 @@ static const struct instruction insn_vmxon = {
 static const struct instruction insn_vmread = {
 	"VMREAD to memory", BYTES(0x0f, 0x78, 0x48, DISPLACEMENT), EXIT_VMREAD, DISPLACEMENT
 };
-static const struct instruction insn_vmread_register = { "VMREAD RDX, RCX", BYTES(0x0f, 0x78, 0xca), EXIT_VMREAD, NOT_LOOKED_AT };
+static const struct instruction insn_vmread_register = {
+	"VMREAD RDX, RCX", BYTES(0x0f, 0x78, 0xca), EXIT_VMREAD, NOT_LOOKED_AT
+};
 static const struct instruction insn_vmwrite = {
 	"VMWRITE from memory", BYTES(0x0f, 0x79, 0x48, DISPLACEMENT), EXIT_VMWRITE, DISPLACEMENT
 };

@@ -10,8 +10,8 @@
 
 /*
  * A guest that goes from 64-bit mode to compatibility mode, out of IA-32e mode, and back, with an exit in each. What
- * becomes of LME at a VM entry with CR0.PG = 0 is the business of other tests, and a guest without it would run wild: so it
- * is set again right before paging is.
+ * becomes of LME at a VM entry with CR0.PG = 0 is the business of other tests, and a guest that had lost it would run
+ * wild: so it is set again right before paging is.
  */
 #define SET_LME "	mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
 asm(".pushsection .text\n"
