@@ -3,6 +3,7 @@
 #include "x86/cpu.h"
 #include "x86/processor.h"
 #include "x86/tables.h"
+#include "x86/time.h"
 
 #include "libc/string.h"
 
@@ -26,10 +27,18 @@ struct cpu *cpu_number(unsigned int n)
 	return &cpus[n];
 }
 
+void cpu_yield(void)
+{
+	outb(0x80, 0);
+	cpu_relax();
+}
+
 void delay_us(unsigned int us)
 {
-	while (us--)
-		outb(0x80, 0);
+	const u64 ticks = us * tsc_per_ms() / 1000, start = rdtsc();
+
+	while (rdtsc() - start < ticks)
+		cpu_yield();
 }
 
 void cpu_load_tables(struct cpu *cpu)
@@ -194,7 +203,7 @@ bool cpu_restart(unsigned int n)
 struct fault on_cpu_wait(unsigned int n)
 {
 	while (cpus[n].work)
-		cpu_relax();
+		cpu_yield();
 	return cpus[n].work_fault;
 }
 

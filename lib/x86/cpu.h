@@ -89,5 +89,11 @@ extern void (*cpu_fatal_hook)(const struct exception_frame *frame);
 /* How many processors the command line says there are (smp=N); 0: nothing said. */
 extern unsigned int cpus_expected;
 
-/* Wait about this many microseconds, by port 80H: longer where that port is slow. */
+/*
+ * For a loop that waits for another processor. The write to port 80H exits in most virtual machines, so that
+ * a hypervisor with more virtual processors than its own may let another one run.
+ */
+void cpu_yield(void);
+
+/* Wait so many microseconds, by the TSC. */
 void delay_us(unsigned int us);
