@@ -39,6 +39,7 @@ struct cpu {
 	int fd;
 	struct kvm_run *run;
 	pthread_t thread;
+	bool shut_down;
 };
 
 static int kvm, vm;
@@ -208,17 +209,21 @@ static void set_entry(int fd, uint32_t entry)
 static const char *where(int fd)
 {
 	static char text[256];
-	struct kvm_nested_state nested = { .size = sizeof(nested) };
+	static union {
+		struct kvm_nested_state state;
+		char space[0x4000];			/* it comes whole or not at all */
+	} nested;
 	struct kvm_regs regs = { 0 };
 	struct kvm_sregs sregs = { 0 };
 
 	ioctl(fd, KVM_GET_REGS, &regs);
 	ioctl(fd, KVM_GET_SREGS, &sregs);
-	nested.flags = 0;
-	ioctl(fd, KVM_GET_NESTED_STATE, &nested);	/* E2BIG leaves the flags behind, too */
+	nested.state.flags = 0;
+	nested.state.size = sizeof(nested);
+	ioctl(fd, KVM_GET_NESTED_STATE, &nested);
 	snprintf(text, sizeof(text), "RIP %#llx, RFLAGS %#llx, CR0 %#llx, CR3 %#llx, CR4 %#llx, EFER %#llx%s", regs.rip,
 		 regs.rflags, sregs.cr0, sregs.cr3, sregs.cr4, sregs.efer,
-		 nested.flags & KVM_STATE_NESTED_GUEST_MODE ? ", in its guest" : "");
+		 nested.state.flags & KVM_STATE_NESTED_GUEST_MODE ? ", in its guest" : "");
 	return text;
 }
 
@@ -309,6 +314,24 @@ static void internal_error(int fd, const struct kvm_run *run)
 	end(END_ERROR, "KVM_EXIT_INTERNAL_ERROR %u (%s), data%s; %s", kind, kind < 5 ? names[kind] : "?", data, where(fd));
 }
 
+/*
+ * That of the first processor ends the machine. Another one executes nothing more, while the rest go on, until INIT
+ * and SIPI: nothing but a reset ends a shutdown by a VMX abort, and this is what a board may make of INIT.
+ */
+static void shut_down(struct cpu *cpu)
+{
+	const struct kvm_nested_state no_vmx = {
+		.size = sizeof(no_vmx), .hdr.vmx = { .vmxon_pa = ~0ull, .vmcs12_pa = ~0ull },
+	};
+	const struct kvm_mp_state waiting = { .mp_state = KVM_MP_STATE_UNINITIALIZED };
+
+	if (cpu == cpus)
+		end(END_SHUTDOWN, "triple fault; %s", where(cpu->fd));
+	CONTROL(cpu->fd, KVM_SET_NESTED_STATE, &no_vmx);	/* VMX operation blocks INIT */
+	CONTROL(cpu->fd, KVM_SET_MP_STATE, &waiting);
+	cpu->shut_down = true;
+}
+
 static void handle_exit(struct cpu *cpu)
 {
 	struct kvm_run *run = cpu->run;
@@ -325,7 +348,8 @@ static void handle_exit(struct cpu *cpu)
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		end(END_SHUTDOWN, "triple fault; %s", where(cpu->fd));
+		shut_down(cpu);
+		break;
 	case KVM_EXIT_INTERNAL_ERROR:
 		internal_error(cpu->fd, run);
 		break;
@@ -363,6 +387,14 @@ static void ignore(int number)
 	(void)number;
 }
 
+static bool had_shutdown(void)
+{
+	for (int i = 1; i < MOST_CPUS; i++)
+		if (cpus[i].shut_down)
+			return true;
+	return false;
+}
+
 /* The watchdog's patience is over: where is the first processor? It may not come out of KVM_RUN; then nobody knows. */
 static void end_at_limit(const struct job *job)
 {
@@ -379,8 +411,9 @@ static void end_at_limit(const struct job *job)
 		out = pthread_tryjoin_np(cpus[0].thread, NULL) == 0;
 		pthread_mutex_lock(&lock);
 	}
-	end(END_LIMIT, "%g s of L0's time; %s", job->limit_ms / 1000.0,
-	    out ? where(cpus[0].fd) : "KVM_RUN of its first processor does not return");
+	end(END_LIMIT, "%g s of L0's time; %s%s", job->limit_ms / 1000.0,
+	    out ? where(cpus[0].fd) : "KVM_RUN of its first processor does not return",
+	    had_shutdown() ? "; another processor was in shutdown" : "");
 }
 
 static void watch(const struct job *job)

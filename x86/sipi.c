@@ -43,54 +43,100 @@ static void take_interrupt(void)
 /* What the other processor does while this one waits for a SIPI. */
 static u32 waiting_apic_id;
 
-static void send_to_waiting_cpu(void *vector)
+struct sent {
+	u8 sipi;
+	bool interrupt;		/* one before the SIPI */
+};
+
+static void send_to_waiting_cpu(void *argument)
 {
+	const struct sent *sent = argument;
+
 	delay_us(20000);
-	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_FIXED | VECTOR);
-	delay_us(2000);
-	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_SIPI | *(u8 *)vector);
+	if (sent->interrupt) {
+		apic_send_ipi(waiting_apic_id, APIC_DELIVERY_FIXED | VECTOR);
+		delay_us(2000);
+	}
+	apic_send_ipi(waiting_apic_id, APIC_DELIVERY_SIPI | sent->sipi);
 }
 
-static void wait_for_sipi(u8 vector)
+static u32 saved_blocking;
+
+static void wait_for(struct sent sent)
 {
 	waiting_apic_id = apic_id();
-	on_cpu_start(1, send_to_waiting_cpu, &vector);
+	on_cpu_start(1, send_to_waiting_cpu, &sent);
 	enter_inactive(ACTIVITY_WAIT_FOR_SIPI);
 	on_cpu_wait(1);
+	saved_blocking = vmcs_read(GUEST_INTERRUPTIBILITY_STATE);
+	nmi_unblock();		/* if the exit leaves them blocked, that is save.intr_sipi's business */
 }
 
-TEST("after.activity.wait_sipi", "an entry to wait-for-SIPI holds interrupts; a SIPI exits with its vector",
+TEST("after.activity.wait_sipi", "in wait-for-SIPI a SIPI exits with its vector",
      NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
 {
 	static const u8 vectors[] = { 0x5a, 0xa5, 0x00, 0xff };
 
-	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
 		CASE("SIPI vector %#x", vectors[i]);
-		wait_for_sipi(vectors[i]);
+		wait_for((struct sent){ .sipi = vectors[i] });
 		expect_exit(EXIT_SIPI, .qualification = vectors[i], .rip = (u64)guest_start);
+	}
+}
+
+TEST("after.activity.wait_sipi_blocks", "an entry to wait-for-SIPI holds interrupts until a SIPI exits",
+     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, PIN_EXTERNAL_INTERRUPT_EXITING, NEED_CPUS(2)))
+{
+	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	for (u32 i = 0; i < 2; i++) {
+		CASE("SIPI vector %#x", 0x5a + i);
+		wait_for((struct sent){ .sipi = 0x5a + i, .interrupt = true });
+		expect_exit(EXIT_SIPI, .qualification = 0x5a + i, .rip = (u64)guest_start);
 		expect(apic_requested(VECTOR));
 		take_interrupt();
 	}
 }
 
-TEST("after.preempt.wait_sipi", "the VMX-preemption timer ends HLT and shutdown, and not wait-for-SIPI",
-     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+TEST("save.intr_sipi", "a SIPI exit saves no blocking by NMI or SMI", NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
 {
-	static const u32 stopped[] = { ACTIVITY_HLT, ACTIVITY_SHUTDOWN };
-	static const u32 ticks[] = { 0, TIMER_TICKS };
+	for (u32 i = 0; i < 2; i++) {
+		wait_for((struct sent){ .sipi = 0x5a });
+		expect_exit(EXIT_SIPI);
+		expect_eq(saved_blocking, 0);
+	}
+}
 
-	for (size_t i = 0; i < 2 * ARRAY_SIZE(ticks); i++) {
-		CASE("activity %u, timer %u", stopped[i / 2], ticks[i % 2]);
-		arm_timer(ticks[i % 2]);
-		enter_inactive(stopped[i / 2]);
+static const u32 ticks[] = { 0, TIMER_TICKS };
+
+static void expect_timer_ends(u32 activity)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ticks); i++) {
+		CASE("activity %u, timer %u", activity, ticks[i]);
+		arm_timer(ticks[i]);
+		enter_inactive(activity);
 		expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)guest_start);
 	}
+}
+
+TEST("after.preempt.hlt", "the VMX-preemption timer ends HLT",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_HLT))
+{
+	expect_timer_ends(ACTIVITY_HLT);
+}
+
+TEST("after.preempt.shutdown", "the VMX-preemption timer ends shutdown",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_SHUTDOWN))
+{
+	expect_timer_ends(ACTIVITY_SHUTDOWN);
+}
+
+TEST("after.preempt.wait_sipi", "the VMX-preemption timer does not end wait-for-SIPI",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+{
 	for (size_t i = 0; i < ARRAY_SIZE(ticks); i++) {
-		CASE("wait-for-SIPI, timer %u", ticks[i]);
+		CASE("timer %u", ticks[i]);
 		arm_timer(ticks[i]);
-		wait_for_sipi(0x5a);
-		expect_exit(EXIT_SIPI, .qualification = 0x5a);
-		take_interrupt();
+		wait_for((struct sent){ .sipi = 0x5a });
+		expect_exit(EXIT_SIPI, .qualification = 0x5a, .rip = (u64)guest_start);
 	}
 }

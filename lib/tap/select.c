@@ -75,6 +75,12 @@ static bool parse_apic(struct text value)
 	return options.x2apic || same(value, "xapic");
 }
 
+static bool parse_shutdown(struct text value)
+{
+	cpu_shutdown_ends = same(value, "ends");
+	return cpu_shutdown_ends || same(value, "lasts");
+}
+
 static bool known_id(struct text value)
 {
 	for (const struct test *test = tests_start; test < tests_end; test++)
@@ -102,7 +108,7 @@ static const struct {
 } words[] = {
 	{ "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
-	{ "under", parse_under },
+	{ "under", parse_under }, { "shutdown", parse_shutdown },
 };
 
 static bool parse_word(const char *word, size_t length)

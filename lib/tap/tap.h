@@ -70,6 +70,9 @@ struct test {
 /* So many processors. */
 #define NEED_CPUS(n) (0x20000000u | (n))
 
+/* A machine that goes on when one of its processors shuts down: a chipset may reset it all, and a monitor may end it. */
+#define NEED_LASTING_SHUTDOWN 0x21000000u
+
 /* End the test in flight as skipped, where only the test itself can find out; prefer NEEDS. */
 void skip(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn));
 

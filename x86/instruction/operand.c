@@ -53,10 +53,14 @@ static const struct form {
 enum { PF_WRITE = BIT(1), PF_PRESENT = BIT(0) };
 enum { RIP_BEFORE = 0x13579bdf };
 
+/* A VMCS that is active at VMXOFF may lose its data: VMCLEAR brings them into the region. */
 static void begin_form(const struct form *form)
 {
+	const u64 region = physical_address(&vmcs_region);
+
 	vmcs_write(GUEST_RIP, RIP_BEFORE);
 	if (form->outside) {
+		require_outcome(vmclear(&region, NULL), SUCCEED);
 		vmx_off();
 		write_cr4(read_cr4() | CR4_VMXE);
 	}

@@ -109,14 +109,20 @@ static const struct {
 	{ (u32)IA32_KERNEL_GS_BASE, 0x1000000000000000, 0xffff800000000000 },
 	{ (u32)IA32_LSTAR, 0x0000800000000000, 0x00007fffffffffff },
 	{ (u32)IA32_LSTAR, 0xff7fffffffffffff, 0xffff800000000000 },
-	{ IA32_SYSENTER_ESP, 0x8000000000000000, 0xffff800000000000 },
-	{ IA32_SYSENTER_EIP, 0x0001000000000000, 0x0000600000000000 },
 	{ (u32)IA32_EFER, EFER_LME | EFER_LMA | BIT(1), EFER_LME | EFER_LMA },
 	{ (u32)IA32_EFER, EFER_LME | EFER_LMA | BIT(63), EFER_LME | EFER_LMA },
 	{ IA32_PAT, 0x0007040600070206, 0x0007040600070106 },
 	{ IA32_PAT, 0x0307040600070406, 0x0107040600070406 },
 	{ IA32_PAT, 0x0007080600070406, 0x0007070600070406 },
 	{ IA32_PAT, 0x0007040680070406, 0x0007040600070406 },
+};
+
+static const struct {
+	u32 msr;
+	u64 bad, good;
+} sysenter_values[] = {
+	{ IA32_SYSENTER_ESP, 0x8000000000000000, 0xffff800000000000 },
+	{ IA32_SYSENTER_EIP, 0x0001000000000000, 0x0000600000000000 },
 };
 
 /* MSRs that can only be read. */
@@ -173,6 +179,14 @@ TEST("entry.msr.fail.gp", "an entry that WRMSR would refuse by #GP fails VM entr
 	for (u32 i = 0; i < ARRAY_SIZE(nowhere) && !absent_is_dangerous(); i++)
 		if (absent(nowhere[i]))
 			expect_entry_fails(area, (struct msr_entry){ nowhere[i], 0, 0 });
+}
+
+TEST("entry.msr.fail.sysenter", "an entry that makes IA32_SYSENTER_ESP or EIP not canonical fails VM entry with reason 34")
+{
+	struct msr_entry *const area = area_alloc();
+
+	for (u32 i = 0; i < ARRAY_SIZE(sysenter_values); i++)
+		check_value(area, sysenter_values[i].msr, sysenter_values[i].bad, sysenter_values[i].good);
 }
 
 TEST("entry.msr.fail.index", "with N good entries before a bad one the qualification is N + 1, and the MSRs before it are loaded")

@@ -116,14 +116,17 @@ TEST("entry.load.efer_load", "\"load IA32_EFER\" loads IA32_EFER from the guest 
 	check_effects();
 }
 
-static void try_no_load(enum guest_mode mode, u64 host, u64 field)
+static u64 efer_without_load(enum guest_mode mode, u64 field)
 {
-	/* Without paging LME is not changed: the host's. */
-	const u64 expected = lma_lme(mode) | host | (mode >= MODE_REAL ? EFER_LME : 0);
-
 	if (has(ENTRYCTL_LOAD_IA32_EFER))
 		vmcs_write(GUEST_IA32_EFER, (lma_lme(mode) ^ (EFER_LMA | EFER_LME)) | field);
-	expect_eq(guest_reads_msr(IA32_EFER), expected);
+	return guest_reads_msr(IA32_EFER);
+}
+
+static void try_no_load(enum guest_mode mode, u64 host, u64 field)
+{
+	/* LME without paging has a test of its own. */
+	expect_bits(efer_without_load(mode, field), ~(mode >= MODE_REAL ? EFER_LME : 0ull), lma_lme(mode) | host);
 }
 
 TEST("entry.load.efer_noload",
@@ -131,4 +134,17 @@ TEST("entry.load.efer_noload",
      NEEDS(PROC_USE_MSR_BITMAPS, FEATURE_SYSCALL, FEATURE_NX))
 {
 	for_each_setting(try_no_load);
+}
+
+static void try_no_load_unpaged(enum guest_mode mode, u64 host, u64 field)
+{
+	(void)host;
+	if (mode >= MODE_REAL)
+		expect_bits(efer_without_load(mode, field), EFER_LME, EFER_LME);	/* the host's */
+}
+
+TEST("entry.load.efer_lme_unpaged", "without \"load IA32_EFER\" LME stays as it is if CR0.PG = 0",
+     NEEDS(PROC2_UNRESTRICTED_GUEST, PROC_USE_MSR_BITMAPS, FEATURE_SYSCALL, FEATURE_NX))
+{
+	for_each_setting(try_no_load_unpaged);
 }

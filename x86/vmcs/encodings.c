@@ -245,7 +245,7 @@ TEST("vmcs.rw.mem_operand", "a memory operand of VMREAD and VMWRITE is 8 bytes, 
 		}
 	}
 
-	/* The last 8 bytes of a page whose neighbour is not there; then one byte further. */
+	/* The last 8 bytes of a page whose neighbour is not there. */
 	page_map(PAGE_WINDOW, physical_address(page), PAGE_PRESENT | PAGE_WRITE);
 	for (u32 i = 0; i < ARRAY_SIZE(widths); i++) {
 		struct fault fault;
@@ -259,13 +259,43 @@ TEST("vmcs.rw.mem_operand", "a memory operand of VMREAD and VMWRITE is 8 bytes, 
 		fault = TRY(vmwrite_from((void *)last_bytes, widths[i]));
 		expect_no_fault(fault);
 		expect_eq(vmcs_read(widths[i]), 0x1234);
+	}
+}
 
-		CASE("field %#x across the end of a page", widths[i]);
-		fault = TRY(vmread_to((void *)(last_bytes + 1), widths[i]));
+/* One byte further. */
+TEST("vmcs.rw.mem_second_page", "a memory operand of VMREAD and VMWRITE whose last byte is not there raises #PF")
+{
+	const u64 second_page = PAGE_WINDOW + PAGE_SIZE, across = second_page - 7;
+
+	page_map(PAGE_WINDOW, physical_address(page_alloc()), PAGE_PRESENT | PAGE_WRITE);
+	for (u32 i = 0; i < ARRAY_SIZE(widths); i++) {
+		struct fault fault;
+
+		CASE("field %#x", widths[i]);
+		vmcs_write(widths[i], 0x1234);
+		fault = TRY(vmread_to((void *)across, widths[i]));
 		expect_fault(fault, VECTOR_PF, 2);
-		expect_eq(*(u64 *)last_bytes, 0x1234);
-		fault = TRY(vmwrite_from((void *)(last_bytes + 1), widths[i]));
+		expect_eq(fault.cr2, second_page);
+		fault = TRY(vmwrite_from((void *)across, widths[i]));
 		expect_fault(fault, VECTOR_PF, 0);
+		expect_eq(fault.cr2, second_page);
 		expect_eq(vmcs_read(widths[i]), 0x1234);
 	}
+}
+
+TEST("vmcs.rw.mem_fault_no_effect", "VMREAD whose memory operand faults on its second page leaves the first as it was")
+{
+	u64 *const last_bytes = (u64 *)(PAGE_WINDOW + PAGE_SIZE - 8);
+
+	page_map(PAGE_WINDOW, physical_address(page_alloc()), PAGE_PRESENT | PAGE_WRITE);
+	for (u32 i = 0; i < ARRAY_SIZE(widths); i++)
+		for (u32 beyond = 1; beyond < 8; beyond++) {
+			CASE("field %#x, %u bytes on the second page", widths[i], beyond);
+			vmcs_write(widths[i], 0x1234);
+			*last_bytes = 0x1122334455667788;
+			const struct fault fault = TRY(vmread_to((u8 *)last_bytes + beyond, widths[i]));
+
+			expect_fault(fault, VECTOR_PF, 2);
+			expect_eq(*last_bytes, 0x1122334455667788);
+		}
 }

@@ -40,6 +40,7 @@ class Backend:
     name = ""
     default_cpu = ""
     slow = False  # so that a long walk over values would take minutes
+    shutdown_ends = False  # whether the shutdown of one processor ends the machine
     at_once: Optional[int] = None  # how many images it can run at a time; None: any number
 
     def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:

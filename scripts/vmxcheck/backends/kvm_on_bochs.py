@@ -75,6 +75,10 @@ class KvmOnBochs(Bochs):
         self._cpu_seconds = 0.0
 
     @property
+    def shutdown_ends(self) -> bool:  # type: ignore[override]
+        return self._options.monitor == "qemu"
+
+    @property
     def _built(self) -> Path:
         return self.settings.top / "build" / "l0"
 

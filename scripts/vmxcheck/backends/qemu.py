@@ -11,6 +11,7 @@ from .base import Backend, Boot, Launch, dies_with_us, output_of
 
 class Qemu(Backend):
     accelerator = ""
+    shutdown_ends = True
 
     @property
     def _tool(self) -> str:

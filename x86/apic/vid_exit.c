@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM exit in the midst of virtual-interrupt delivery, which goes through the IDT as any interrupt. */
+#include "virtual.h"
+
+#include "vmx/ept.h"
+#include "x86/tables.h"
+
+/* A page of its own: the gates. */
+static struct gate *own_idt;
+
+static void use_own_idt(void)
+{
+	own_idt = page_alloc();
+	for (u32 vector = 0; vector < 256; vector++)
+		own_idt[vector] = idt[vector];
+	vmcs_write(GUEST_IDTR_BASE, physical_address(own_idt));
+	vmcs_write(GUEST_IDTR_LIMIT, PAGE_SIZE - 1);
+}
+
+static void deliver_without(u32 vector, const void *page)
+{
+	u64 *const entry = ept_entry(physical_address(page), 1), whole = *entry;
+
+	*entry = 0;
+	ept_flush();
+	set_pending(vector);
+	run_and_take_interrupts(guest_does_nothing);
+	*entry = whole;
+	ept_flush();
+	expect_exit(EXIT_EPT_VIOLATION, .rip = (u64)guest_start);
+	expect_eq(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID | INTERRUPTION_TYPE_EXTERNAL | vector);
+	expect_eq(taken_count, 0);
+	expect_eq(vmcs_read(GUEST_INTERRUPT_STATUS), vector << 8);	/* it has left RVI */
+	expect_only_vectors(APIC_IRR, 0, 0);
+	expect_only_vectors(APIC_ISR, vector, 0);
+
+	/* The hypervisor's way to go on: inject what was on its way. */
+	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, vmcs_read(IDT_VECTORING_INFORMATION));
+	guest_resume();
+	expect_guest_done();
+	expect_eq(taken_count, 1);
+	expect_eq(taken[0].vector, vector);
+	expect_eq(taken[0].rip, (u64)guest_start);
+}
+
+TEST("apic.vid.exit_amid", "An EPT violation in the midst of virtual-interrupt delivery shows type 0 and the vector",
+     NEEDS(PROC2_VIRTUALIZE_APIC_ACCESSES, PROC_USE_TPR_SHADOW, PROC2_VIRTUAL_INTERRUPT_DELIVERY, PROC2_ENABLE_EPT))
+{
+	use_virtual_interrupts();
+	vmcs_use_ept();
+	use_own_idt();
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	for (u32 vector = 32; vector < 256; vector += 37) {
+		CASE("vector %#x, its gate", vector);
+		deliver_without(vector, own_idt);
+	}
+}
