@@ -5,7 +5,7 @@
 #include "x86/cpu.h"
 
 /* Milliseconds that an INIT may take to have its effect; a target that does nothing costs all of it. */
-enum { PATIENCE_MS = 20 };
+enum { PATIENCE_MS = 500 };
 
 static struct vmcs_region *other_vmxon_region, *other_vmcs;
 static volatile bool in_guest, exited, stop;
@@ -16,7 +16,7 @@ static void guest_waits(void)
 {
 	in_guest = true;
 	while (!stop)
-		cpu_relax();
+		cpu_yield();
 }
 
 /* The second processor becomes a host with a guest of its own. */
