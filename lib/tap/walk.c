@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tap/walk.h"
 
-enum { SCATTERED = 32 };
+enum { SCATTERED = 16 };
 
 bool walk_brief;
 

@@ -13,7 +13,7 @@ extern bool walk_brief;
 
 /*
  * Shall this one of `count` values be tried? In brief: the first, the last, those with one bit set or with one bit
- * clear, and about 32 others, scattered, the same in each run.
+ * clear, and about 16 others, scattered, the same in each run.
  */
 bool walk_takes(u32 value, u32 count);
 

@@ -153,10 +153,10 @@ static void expect_accepted(bool checks_only)
 		expect_entered(outcome);
 }
 
-/* Single bits are always tried; of many computed values, in brief, one in five. */
+/* Single bits are always tried; of many computed values, in brief, one in nine. */
 static bool taken(const struct value_set *set, u32 index, u32 *turn)
 {
-	return set->kind != SET_COMPUTED || index < 16 || walk_takes_nth(turn, 5);
+	return set->kind != SET_COMPUTED || index < 16 || walk_takes_nth(turn, 9);
 }
 
 static void check_field(const struct entry_check *check, u32 field)

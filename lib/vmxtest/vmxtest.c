@@ -38,8 +38,10 @@ static bool need(u32 token, char *reason, size_t size)
 
 static void begin(void)
 {
-	if (!(read_cr4() & CR4_VMXE))
+	if (!(read_cr4() & CR4_VMXE)) {
 		vmx_on();
+		state_forget();
+	}
 	pages = page_mark();
 	vmcs_reset();
 	guest_baseline();

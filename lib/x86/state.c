@@ -108,11 +108,20 @@ static const struct {
 static u64 saved[ARRAY_SIZE(items)];
 static u64 saved_msrs[ARRAY_SIZE(msrs)];
 static bool msr_exists[ARRAY_SIZE(msrs)];
+static bool saved_is_current;
+
+void state_forget(void)
+{
+	saved_is_current = false;
+}
 
 void state_save(void)
 {
 	static bool known;
 
+	if (saved_is_current)
+		return;
+	saved_is_current = true;
 	for (size_t i = 0; i < ARRAY_SIZE(items); i++)
 		saved[i] = items[i].get();
 	for (size_t i = 0; i < ARRAY_SIZE(msrs); i++) {
@@ -142,6 +151,7 @@ void state_restore(void (*leak)(const char *name, u64 before, u64 after))
 			continue;
 		leak(items[i].name, saved[i], now);
 		items[i].set(saved[i]);
+		saved[i] = items[i].get();	/* a target may not let it be put back: one test is enough to say so */
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(msrs); i++) {
 		const u64 now = msr_exists[i] ? rdmsr(msrs[i].index) : 0;
@@ -150,6 +160,7 @@ void state_restore(void (*leak)(const char *name, u64 before, u64 after))
 			continue;
 		leak(msrs[i].name, saved_msrs[i], now);
 		wrmsr(msrs[i].index, saved_msrs[i]);
+		saved_msrs[i] = rdmsr(msrs[i].index);
 	}
 	/* A VM exit leaves limits of FFFFH in GDTR and IDTR: no leak, but no state to start from. */
 	write_gdtr(tables_gdtr());

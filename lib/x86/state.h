@@ -8,8 +8,11 @@
 
 #include "libc/types.h"
 
-/* Remember the state as it is now. */
+/* Remember the state as it is now. What state_restore() has just put back is not read once more. */
 void state_save(void);
+
+/* The harness itself has changed something since: state_save() shall read it all. */
+void state_forget(void);
 
 /*
  * Put back whatever differs from the remembered state, and call leak for each

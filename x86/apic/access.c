@@ -18,7 +18,7 @@ static void expect_every_access_exits(u32 type, bool tpr_shadow)
 		const struct access *access = &accesses[i];
 
 		for (u32 offset = 0; offset < PAGE_SIZE; offset += 16) {
-			if ((tpr_shadow && offset == APIC_TPR && access->width <= 4) || !walk_takes_nth(&turn, 5))
+			if ((tpr_shadow && offset == APIC_TPR && access->width <= 4) || !walk_takes_nth(&turn, 9))
 				continue;
 			CASE("offset %#x, %u bytes, TPR shadow %u", offset, access->width, tpr_shadow);
 			if (type == ACCESS_WRITE)
@@ -97,7 +97,7 @@ static void expect_plain_memory(u64 guest_address, const u8 *page)
 		const struct access *access = &accesses[i];
 
 		for (u32 offset = 0; offset < PAGE_SIZE; offset += 16) {
-			if (!walk_takes_nth(&turn, 5))
+			if (!walk_takes_nth(&turn, 9))
 				continue;
 
 			const u64 value = 0x8899aabbccddeeff ^ (u64)offset << 24 ^ (u64)i << 60;

@@ -51,7 +51,7 @@ static void run_reads(bool virtualized)
 			const bool expected = read_is_virtualized(offset & ~0xfu) && within_register(offset, access->width);
 			u64 memory = 0;
 
-			if (expected != virtualized || !walk_takes_nth(&turn, 5))
+			if (expected != virtualized || !walk_takes_nth(&turn, 9))
 				continue;
 			CASE("offset %#x, %u bytes", offset, access->width);
 			guest_read_at(access, GUEST_APIC + offset);

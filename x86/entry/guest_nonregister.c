@@ -196,7 +196,7 @@ static void walk_states(rule one)
 	for (u32 n = 0; n < 32 * 2; n++) {
 		now.interruptibility = n & 31;
 		now.interrupts_on = n >> 5;
-		if (!others_hold(one) || !walk_takes_nth(&tries[one()], 7))
+		if (!others_hold(one) || !walk_takes_nth(&tries[one()], 11))
 			continue;
 		describe_case();
 		write_candidate();

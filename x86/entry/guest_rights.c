@@ -193,7 +193,7 @@ static void try_limits(segment_rule rule)
 				candidate.segment[r].rights = (legal.rights & ~(u32)RIGHTS_G) | g | not_usable;
 				CASE("mode %u: %s limit %#x, rights %#x", modes[i], segment_names[r],
 				     candidate.segment[r].limit, candidate.segment[r].rights);
-				if (walk_takes_nth(&turn, 13) && (rule == rule_limit_low ? rule_limit_high : rule_limit_low)(r))
+				if (walk_takes_nth(&turn, 17) && (rule == rule_limit_low ? rule_limit_high : rule_limit_low)(r))
 					candidate_try(r, rule(r));
 			}
 			candidate.segment[r] = legal;
@@ -221,7 +221,7 @@ TEST("entry.guest.seg.unusable_ok", "limit and rights of unusable SS, DS, ES, FS
 		if (!candidate_begin(mode))
 			continue;
 		for (u32 n = 0, turn = 0; n < 0x10000; n += 0x11) {
-			if (!walk_takes_nth(&turn, 13))
+			if (!walk_takes_nth(&turn, 17))
 				continue;
 			for (enum segment_register r = SEG_ES; r <= SEG_GS; r++) {
 				const u32 rights = n & (r == SEG_SS ? ~(u32)RIGHTS_DPL : ~0u);

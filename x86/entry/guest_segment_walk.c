@@ -95,7 +95,7 @@ static void try_if_rule_decides(enum segment_mode mode, enum segment_register r,
 		return;
 	if (!others_hold(r, rule))
 		return;
-	if (!walk_takes_nth(&tries[holds(r, rule)], 13))
+	if (!walk_takes_nth(&tries[holds(r, rule)], 17))
 		return;
 	CASE("%s: %s rights %#x, RPL %u", names[mode], segment_names[r], s->rights, s->selector & 3);
 	candidate_try(r, holds(r, rule));

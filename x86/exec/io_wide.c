@@ -49,12 +49,15 @@ TEST("exec.iobitmap.multibyte", "an access of 2 or 4 bytes exits if the bit of a
 	static const u16 first[] = { 0x1010, 0x2ff8, 0x77f8, 0x9f08, 0xfff0 };
 	u8 *bitmaps = vmcs_use_io_bitmaps();
 
+	u32 turn = 0;
+
 	io_trap_page_faults();
 	guest.regs.rcx = 1;
 	for (u32 f = 0; f < IO_FORMS; f++)
 		for (u32 i = 0; i < ARRAY_SIZE(first) && is_wide(&io_forms[f]); i++)
 			for (u32 n = 0; n < (is_outs(&io_forms[f]) ? 12 : 5); n++)
-				check_each_byte(bitmaps, &io_forms[f], first[i] + n);
+				if (walk_takes_nth(&turn, 4))
+					check_each_byte(bitmaps, &io_forms[f], first[i] + n);
 }
 
 TEST("exec.iobitmap.cross_7fff_8000", "an access across 7FFFH and 8000H uses the end of bitmap A and the start of B",

@@ -65,7 +65,7 @@ static u32 turn;
 
 static void try(const struct operand_instruction *instruction, const struct operand *operand)
 {
-	if (!walk_takes_nth(&turn, 5))
+	if (!walk_takes_nth(&turn, 9))
 		return;
 	CASE("%s, %u-bit address, base %u, index %u", instruction->text, operand->address_size, operand->base,
 	     operand->index);

@@ -37,7 +37,7 @@ static void check_prefixes(const struct exiting_instruction *instruction, const 
 {
 	static u32 turn;
 
-	if (!walk_takes_nth(&turn, 5))
+	if (!walk_takes_nth(&turn, 9))
 		return;
 	run_instruction(instruction, prefixes, count);
 	expect_length(instruction, count + instruction->length);

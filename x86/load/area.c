@@ -58,7 +58,7 @@ static void keep_loadable(void)
 /* One list for all MSRs: values that go through every bit, at each 16-byte boundary of the page in turn. */
 static void check_values(struct msr_entry *area)
 {
-	for (u32 n = 0; n < CANONICAL_VALUES; n++) {
+	WALK_OVER(n, 0, CANONICAL_VALUES) {
 		struct msr_entry *const list = area + n % (PAGE_SIZE / sizeof(*area));
 		u32 count = 0;
 

@@ -197,7 +197,7 @@ TEST("entry.msr.fail.index", "with N good entries before a bad one the qualifica
 	msrs_keep(HARMLESS_MSR);
 	area_fill(area, 0, AREA_ENTRIES);
 	area_use(area, AREA_ENTRIES);
-	for (u32 i = 0; i < AREA_ENTRIES; i++) {
+	WALK_OVER(i, 0, AREA_ENTRIES) {
 		const struct msr_entry good = area[i];
 
 		CASE("entry %u", i + 1);

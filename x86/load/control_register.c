@@ -152,7 +152,7 @@ TEST("entry.load.cr3_cr4", "VM entry loads CR3 and CR4 from the guest fields: th
 
 TEST("entry.load.cr2_not_loaded", "CR2 is not in the VMCS: the guest reads what CR2 was before VM entry")
 {
-	for (u32 n = 0; n < 128; n++) {
+	WALK_OVER(n, 0, 128) {
 		const u64 value = n & 1 ? ~BIT(n / 2) : BIT(n / 2);
 
 		CASE("CR2 = %#lx", value);

@@ -45,7 +45,7 @@ TEST("entry.load.dr0_3_6_not_loaded", "DR0 to DR3 and DR6 are not switched by VM
 		start_in(MODE_64BIT);
 		if (load)
 			vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
-		for (u32 n = 0; n < CANONICAL_VALUES; n++) {
+		WALK_OVER(n, 0, CANONICAL_VALUES) {
 			const u32 bit = BIT(n / 2 % 16);
 
 			try_drs(canonical_value(n), 0xffff0ff0 | ((n & 1 ? ~bit : bit) & DR6_FREE));

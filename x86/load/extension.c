@@ -51,7 +51,7 @@ static void check_ssp(void)
 	vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) | CR4_CET);
 	vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_WP);
 	vmcs_write(GUEST_IA32_S_CET, 1);		/* SH_STK_EN */
-	for (u32 n = 0; n < CANONICAL_VALUES; n++) {
+	WALK_OVER(n, 0, CANONICAL_VALUES) {
 		const u64 ssp = canonical_value(n) & ~7ull;
 
 		CASE("SSP field %#lx", ssp);

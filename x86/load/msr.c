@@ -20,7 +20,7 @@ TEST("entry.load.sysenter", "IA32_SYSENTER_CS, ESP and EIP are loaded from the g
      NEEDS(PROC_USE_MSR_BITMAPS, FEATURE_SEP))
 {
 	vmcs_use_msr_bitmap();
-	for (u32 n = 0; n < CANONICAL_VALUES; n++) {
+	WALK_OVER(n, 0, CANONICAL_VALUES) {
 		const u32 cs = n < 64 ? (n & 1 ? ~BIT(n / 2) : BIT(n / 2)) : n;
 
 		try_sysenter(cs, canonical_value(n), canonical_value(CANONICAL_VALUES - 1 - n));
@@ -65,7 +65,7 @@ TEST("entry.load.fs_gs_base_msr", "the bases of FS and GS are IA32_FS_BASE and I
 	for (u32 r = 0; r < ARRAY_SIZE(rights); r++) {
 		vmcs_write(GUEST_FS_ACCESS_RIGHTS, rights[r]);
 		vmcs_write(GUEST_GS_ACCESS_RIGHTS, rights[r]);
-		for (u32 n = 0; n < CANONICAL_VALUES; n++)
+		WALK_OVER(n, 0, CANONICAL_VALUES)
 			try_bases(canonical_value(n), canonical_value(CANONICAL_VALUES - 1 - n));
 		/* Base and offset add up to one of two words. */
 		for (u32 bit = 0; bit < linear_address_width() - 1; bit++) {
@@ -105,7 +105,7 @@ TEST("entry.load.kernel_gs_base_not_loaded",
 	for (u32 i = 0; i < ARRAY_SIZE(msrs); i++) {
 		if (TRY(rdmsr(msrs[i].msr)).raised)
 			continue;
-		for (u32 n = 0; n < CANONICAL_VALUES; n++) {
+		WALK_OVER(n, 0, CANONICAL_VALUES) {
 			const u64 value = canonical_value(n) & msrs[i].mask;
 
 			CASE("MSR %#x = %#lx", msrs[i].msr, value);

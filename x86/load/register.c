@@ -24,7 +24,7 @@ enum { GPRS = sizeof(struct guest_registers) / 8 };
 
 static void check_gprs(void)
 {
-	for (u32 n = 0; n < 128; n++) {
+	WALK_OVER(n, 0, 128) {
 		struct guest_registers regs;
 		u64 *const values = (u64 *)&regs, *const read = (u64 *)&load_seen.regs;
 

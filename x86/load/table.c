@@ -38,7 +38,7 @@ static void check_stored(void)
 		if (mode == MODE_VIRTUAL_8086 || mode == MODE_REAL)	/* 16-bit code may store 24 bits */
 			continue;
 		start_in(mode);
-		for (u32 n = 0; n < CANONICAL_VALUES; n++) {
+		WALK_OVER(n, 0, CANONICAL_VALUES) {
 			const u16 limit = n & 1 ? ~BIT(n / 2 % 16) : BIT(n / 2 % 16);
 
 			try_tables(mode, canonical_value(n), limit, canonical_value(CANONICAL_VALUES - 1 - n), ~limit);

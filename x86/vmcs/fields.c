@@ -30,7 +30,7 @@ static void check_keeps(const struct field_info *field, u64 value)
 /* Each bit alone, each bit missing, and what wider sources leave: nothing. */
 static void check_holds_all_patterns(const struct field_info *field)
 {
-	for (u32 bit = 0; bit < 64; bit++) {
+	WALK_OVER(bit, 0, 64) {
 		check_keeps(field, BIT(bit));
 		check_keeps(field, ~BIT(bit));
 	}
