@@ -8,6 +8,7 @@
 #include "monitor.h"
 #include "report.h"
 
+#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -150,7 +151,7 @@ static void write_start_info(const struct job *job)
 
 static void set_cpuid(int fd, uint32_t id)
 {
-	enum { MOST = 256, VMX = 1u << 5, DEADLINE = 1u << 24 };
+	enum { MOST = 256, VMX = 1u << 5, DEADLINE = 1u << 24, BRAND_FIRST = 0x80000002, BRAND_LAST = 0x80000004 };
 	static union {
 		struct kvm_cpuid2 table;
 		char space[sizeof(struct kvm_cpuid2) + MOST * sizeof(struct kvm_cpuid_entry2)];
@@ -171,6 +172,8 @@ static void set_cpuid(int fd, uint32_t id)
 		}
 		if (entry->function == 0xb || entry->function == 0x1f)
 			entry->edx = id;
+		if (entry->function >= BRAND_FIRST && entry->function <= BRAND_LAST)	/* KVM leaves the name to its user */
+			__cpuid(entry->function, entry->eax, entry->ebx, entry->ecx, entry->edx);
 	}
 	CONTROL(fd, KVM_SET_CPUID2, &cpuid);
 }

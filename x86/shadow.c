@@ -210,7 +210,7 @@ static void run_access(bool write, u64 encoding)
 
 static void expect_access_exits(bool write)
 {
-	expect_exit(write ? EXIT_VMWRITE : EXIT_VMREAD, .instruction_length = 3, .qualification = 0,
+	expect_exit(write ? EXIT_VMWRITE : EXIT_VMREAD, .instruction_length = 3,
 		    .rip = (u64)(write ? guest_vmwrites : guest_vmreads));
 	expect_eq(guest.regs.rcx, 0x5a5a5a5a5a5a5a5a);
 }

@@ -3,9 +3,7 @@
  * Long walks: over all 65,536 ports, or thousands of combinations of bits. Every value is tried, unless the word
  * `brief` is on the command line, for targets on which all of them would take minutes: then a selection.
  *
- *	for (u32 port = 0; port < PORTS; port++) {
- *		if (!walk_takes(port, PORTS))
- *			continue;
+ *	WALK_OVER(port, 0, PORTS) {
  */
 #pragma once
 
@@ -18,6 +16,11 @@ extern bool walk_brief;
  * clear, and about 32 others, scattered, the same in each run.
  */
 bool walk_takes(u32 value, u32 count);
+
+/* A loop over the values from `first` to below `end`. */
+#define WALK_OVER(value, first, end)				\
+	for (u32 value = (first); value < (end); value++)	\
+		if (walk_takes(value, end))
 
 /* For values that are not numbered: in brief one in n, and the first. The caller keeps the count, from 0. */
 bool walk_takes_nth(u32 *count, u32 n);

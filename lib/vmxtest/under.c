@@ -179,6 +179,7 @@ static const char *run_in_guest(void (*run)(void))
 	under_prepare_entry();
 	guest_run(run);
 	while (!guest_is_done()) {
+		under_unblock_nmis();
 		if (guest_has_faulted() || !handle_exit())
 			return cannot_go_on(gave_up);
 		under_ept_tick();

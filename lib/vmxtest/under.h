@@ -93,6 +93,7 @@ u64 under_operand(u32 information);
 void under_intercept_events(void);
 void under_prepare_entry(void);		/* before each entry: what waits is injected, or its window opened */
 void under_nmi_in_host(struct exception_frame *frame);
+void under_unblock_nmis(void);		/* behind each exit */
 void under_block_nmis_again(u64 information);
 
 void under_exception(void);

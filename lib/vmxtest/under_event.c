@@ -68,13 +68,15 @@ static void inject_again(u64 information, u64 error_code)
 }
 
 /*
- * An NMI has come by an exit: the host has NMIs blocked now, as behind any NMI. The
- * IRET may let in another one, which under_nmi_in_host() takes: they are one to the guest, too.
+ * Behind an exit by an NMI the host has NMIs blocked, as behind any NMI. The IRET may let in another one, which
+ * under_nmi_in_host() takes: they are one to the guest, too. Behind other exits it does nothing, but where the
+ * host is a virtual machine itself, and the VM entry to it has not ended the blocking that this guest had, as that
+ * of Bochs 2.7 does not: then the host would go on blocking, and each of its entries would block the guest.
  */
-static void nmi_exited(void)
+void under_unblock_nmis(void)
 {
-	nmi_waits = true;
-	nmi_unblock();
+	if (intercepts_nmis)
+		nmi_unblock();
 }
 
 void under_exception(void)
@@ -84,7 +86,7 @@ void under_exception(void)
 	const u8 vector = information;
 
 	if ((information & INTERRUPTION_TYPE_MASK) == INTERRUPTION_TYPE_NMI) {
-		nmi_exited();
+		nmi_waits = true;
 		return;
 	}
 	/* CR2 and DR6 are as before the exception; they change although it may become a double fault. */

@@ -53,7 +53,7 @@ void apic_init(void)
 	};
 
 	wrmsr(IA32_APIC_BASE, apic_base() | APIC_BASE_ENABLE);
-	apic_write(APIC_SVR, 0x100 | APIC_SPURIOUS_VECTOR);
+	apic_write(APIC_SVR, APIC_SVR_ENABLE | APIC_SPURIOUS_VECTOR);
 	for (size_t i = 0; i < ARRAY_SIZE(lvt); i++)
 		apic_write(lvt[i], APIC_LVT_MASKED);
 	apic_write(APIC_TPR, 0);

@@ -83,6 +83,29 @@ static void do_work(struct cpu *cpu)
 	cpu->work = NULL;
 }
 
+void cpu_wake_up(struct cpu *cpu)
+{
+	apic_eoi();
+	cpu->woken = true;
+}
+
+/*
+ * Asleep, because one that spins takes half the time of a machine with fewer processors than it gives its guest.
+ * It wakes up by the interrupt alone, not by looking at `work`, so that none is left for later. The TPR holds back
+ * all interrupts of other classes, as if it had never let any in. With its APIC off it can only spin.
+ */
+static void wait_for_work(struct cpu *cpu)
+{
+	cpu->woken = false;
+	write_cr8((VECTOR_WAKE >> 4) - 1);
+	if (apic_read(APIC_SVR) & APIC_SVR_ENABLE)
+		while (!cpu->woken)
+			asm volatile("sti; hlt; cli" : : : "memory");
+	write_cr8(0);
+	while (!cpu->work)
+		cpu_relax();
+}
+
 /* Another processor's life: wait for work. */
 void ap_main(u32 number)
 {
@@ -95,9 +118,8 @@ void ap_main(u32 number)
 	if (cpu->starts++ == 0)
 		__atomic_fetch_add(&online, 1, __ATOMIC_SEQ_CST);
 	for (;;) {
-		if (cpu->work)
-			do_work(cpu);
-		cpu_relax();
+		wait_for_work(cpu);
+		do_work(cpu);
 	}
 }
 
@@ -169,6 +191,8 @@ void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument)
 	cpus[n].work = fn;
 	if (n == 0)
 		do_work(&cpus[0]);
+	else
+		apic_send_ipi(cpus[n].apic_id, VECTOR_WAKE);
 }
 
 bool on_cpu_done(unsigned int n)

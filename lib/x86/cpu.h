@@ -30,6 +30,7 @@ struct cpu {
 	void (*volatile work)(void *);	/* on_cpu()'s, until it is done */
 	void *work_argument;
 	struct fault work_fault;
+	volatile bool woken;		/* VECTOR_WAKE has come since it fell asleep */
 	volatile u32 starts;		/* how often it has come up */
 	struct tss tss ALIGNED(16);
 	u8 ist_stack[IST_STACKS][4096] ALIGNED(16);
@@ -85,6 +86,10 @@ struct cpu *cpu_number(unsigned int n);
 /* An exception outside every TRY: says so on the console and ends the image. */
 void cpu_fatal(const struct exception_frame *frame) __attribute__((noreturn));
 extern void (*cpu_fatal_hook)(const struct exception_frame *frame);
+
+/* Has work been given to processor n by this interrupt, if it is asleep? Part of interrupt_dispatch(). */
+enum { VECTOR_WAKE = 0xfe };
+void cpu_wake_up(struct cpu *cpu);
 
 /* How many processors the command line says there are (smp=N); 0: nothing said. */
 extern unsigned int cpus_expected;

@@ -122,6 +122,10 @@ void interrupt_dispatch(struct exception_frame *frame)
 	const interrupt_handler handler = cpu->handlers ? cpu->handlers[frame->vector] : handlers[frame->vector];
 	const char *thrown = NULL;
 
+	if (frame->vector == VECTOR_WAKE && cpu->number != 0) {
+		cpu_wake_up(cpu);
+		return;
+	}
 	if (frame->vector == VECTOR_THROW && cpu->thrown) {
 		thrown = cpu->thrown;
 		cpu->thrown = NULL;

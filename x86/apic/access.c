@@ -8,17 +8,17 @@
 #include "x86/tables.h"
 
 #include "libc/string.h"
-#include "tap/walk.h"
 
 /* Every register of the page by every width, but 080H where the TPR shadow virtualizes it. */
 static void expect_every_access_exits(u32 type, bool tpr_shadow)
 {
+	u32 turn = 0;
+
 	for (size_t i = 0; i < ARRAY_SIZE(accesses); i++) {
 		const struct access *access = &accesses[i];
 
 		for (u32 offset = 0; offset < PAGE_SIZE; offset += 16) {
-			if ((tpr_shadow && offset == APIC_TPR && access->width <= 4) ||
-			    !walk_takes(offset / 16, PAGE_SIZE / 16))
+			if ((tpr_shadow && offset == APIC_TPR && access->width <= 4) || !walk_takes_nth(&turn, 5))
 				continue;
 			CASE("offset %#x, %u bytes, TPR shadow %u", offset, access->width, tpr_shadow);
 			if (type == ACCESS_WRITE)
@@ -60,7 +60,7 @@ TEST("apic.access.tpr_read", "A read of offset 080H returns VTPR from the virtua
 	use_access_page();
 	use_virtual_page();
 	for (size_t i = 0; i < 3; i++)
-		for (u32 value = 0; value < 0x100; value++) {
+		WALK_OVER(value, 0, 0x100) {
 			const u32 vtpr = (value ^ 0xc3) << 24 | (value ^ 0x96) << 8 | value;
 
 			CASE("VTPR %#x, %u bytes", vtpr, accesses[i].width);
@@ -91,15 +91,18 @@ TEST("apic.access.tpr_no_shadow", "Without TPR shadow an access to offset 080H e
 /* The guest finds the page's bytes, and what it writes stays as written: no register behind it. */
 static void expect_plain_memory(u64 guest_address, const u8 *page)
 {
+	u32 turn = 0;
+
 	for (size_t i = 0; i < ARRAY_SIZE(accesses); i++) {
 		const struct access *access = &accesses[i];
 
 		for (u32 offset = 0; offset < PAGE_SIZE; offset += 16) {
+			if (!walk_takes_nth(&turn, 5))
+				continue;
+
 			const u64 value = 0x8899aabbccddeeff ^ (u64)offset << 24 ^ (u64)i << 60;
 			u64 memory = 0;
 
-			if (!walk_takes(offset / 16, PAGE_SIZE / 16))
-				continue;
 			CASE("offset %#x, %u bytes", offset, access->width);
 			memcpy(&memory, page + offset, access->width);
 			guest_read_at(access, guest_address + offset);

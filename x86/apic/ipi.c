@@ -13,7 +13,7 @@ TEST("apic.vid.self_ipi", "A self-IPI sets VIRR, and RVI if it is higher; a vect
      NEEDS(PROC2_VIRTUALIZE_APIC_ACCESSES, PROC_USE_TPR_SHADOW, PROC2_VIRTUAL_INTERRUPT_DELIVERY))
 {
 	use_virtual_interrupts();
-	for (u32 vector = 0; vector < 256; vector++) {
+	WALK_OVER(vector, 0, 256) {
 		const u32 pending[] = { 16, max(vector, 17) - 1, vector, vector < 255 ? vector + 1 : 255, 255 };
 
 		for (size_t i = 0; i < ARRAY_SIZE(pending); i++) {

@@ -2,8 +2,6 @@
 /* "APIC-register virtualization" (SDM Vol. 3C, "Virtualizing Reads from / Writes to the APIC-Access Page"). */
 #include "pages.h"
 
-#include "tap/walk.h"
-
 /* Registers that a read finds in the virtual-APIC page, and those that a write goes to. */
 static bool read_is_virtualized(u32 reg)
 {
@@ -44,7 +42,7 @@ static bool within_register(u32 offset, u32 width)
 /* Every byte of the page, and every width that begins there and does not leave the page. */
 static void run_reads(bool virtualized)
 {
-	u32 count = 0;
+	u32 turn = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(accesses); i++) {
 		const struct access *access = &accesses[i];
@@ -53,7 +51,7 @@ static void run_reads(bool virtualized)
 			const bool expected = read_is_virtualized(offset & ~0xfu) && within_register(offset, access->width);
 			u64 memory = 0;
 
-			if (expected != virtualized || !walk_takes_nth(&count, 5))
+			if (expected != virtualized || !walk_takes_nth(&turn, 5))
 				continue;
 			CASE("offset %#x, %u bytes", offset, access->width);
 			guest_read_at(access, GUEST_APIC + offset);

@@ -76,7 +76,7 @@ TEST("apic.tprshadow.threshold_zero", "With TPR threshold 0 no MOV to CR8 exits"
 TEST("apic.tprshadow.cr8_read", "MOV from CR8 returns VTPR[7:4] and nothing else", NEEDS(PROC_USE_TPR_SHADOW))
 {
 	use_tpr_shadow(0);
-	for (u32 low = 0; low < 0x100; low++) {
+	WALK_OVER(low, 0, 0x100) {
 		const u32 value = ((low * 0x01010101 ^ 0xa5c35a00) & ~0xffu) | low;
 
 		CASE("VTPR %#x", value);

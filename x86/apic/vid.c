@@ -37,7 +37,7 @@ TEST("apic.vid.deliver", "A virtual interrupt above VPPR goes through the guest'
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 
 	/* Every vector, at VM entry: RIP is still the first instruction's. */
-	for (u32 vector = 16; vector < 256; vector++) {
+	WALK_OVER(vector, 16, 256) {
 		if (!vector_can_be_handled(vector))
 			continue;
 		CASE("vector %#x", vector);
@@ -81,7 +81,7 @@ TEST("apic.vid.state", "Delivery moves the vector from VIRR to VISR, sets SVI an
 {
 	use_virtual_interrupts();
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
-	for (u32 vector = 32; vector < 256; vector++) {
+	WALK_OVER(vector, 32, 256) {
 		/* Lower ones that wait: in the same class, one below, far below; 0 for none. */
 		const u32 lower[] = { 0, vector - 1, vector - 7, 18 };
 

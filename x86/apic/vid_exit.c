@@ -46,7 +46,7 @@ static void deliver_without(u32 vector, const void *page)
 	expect_eq(taken[0].rip, (u64)guest_start);
 }
 
-TEST("info.idtv.virtual_interrupt", "An EPT violation in the midst of virtual-interrupt delivery shows type 0 and the vector",
+TEST("apic.vid.exit_amid", "An EPT violation in the midst of virtual-interrupt delivery shows type 0 and the vector",
      NEEDS(PROC2_VIRTUALIZE_APIC_ACCESSES, PROC_USE_TPR_SHADOW, PROC2_VIRTUAL_INTERRUPT_DELIVERY, PROC2_ENABLE_EPT))
 {
 	use_virtual_interrupts();

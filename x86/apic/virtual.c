@@ -29,7 +29,7 @@ bool vector_can_be_handled(u32 vector)
 
 /*
  * What a delivery reads and writes. A hypervisor below this one has then no reason to exit in the midst of it: that
- * case has a row of its own, info.idtv.virtual_interrupt.
+ * case has a row of its own, apic.vid.exit_amid.
  */
 static void guest_touches_tables(void)
 {

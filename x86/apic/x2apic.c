@@ -44,7 +44,7 @@ TEST("apic.x2apic.tpr", "RDMSR 808H returns VTPR; WRMSR 808H sets it, and exits 
      NEEDS(PROC_USE_TPR_SHADOW, PROC2_VIRTUALIZE_X2APIC_MODE, PROC_USE_MSR_BITMAPS))
 {
 	use_x2apic_mode();
-	for (u32 value = 0; value < 256; value++) {
+	WALK_OVER(value, 0, 256) {
 		CASE("VTPR %#x", value);
 		*(volatile u64 *)virtual_register(APIC_TPR) = value;
 		run_rdmsr(X2APIC_TPR);
@@ -207,7 +207,7 @@ static void expect_eoi_by_msr(void)
 
 static void expect_self_ipi_by_msr(void)
 {
-	for (u32 vector = 0; vector < 256; vector++) {
+	WALK_OVER(vector, 0, 256) {
 		CASE("self-IPI, vector %#x", vector);
 		set_pending(0x80);
 		run_wrmsr(X2APIC_SELF_IPI, vector);

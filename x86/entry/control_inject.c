@@ -59,7 +59,7 @@ static void check_injection(u32 information, bool valid)
 static void check_every_vector(u32 type)
 {
 	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, ANY_LENGTH);
-	for (u32 vector = 0; vector < 256; vector++) {
+	WALK_OVER(vector, 0, 256) {
 		const bool deliver = type == INTERRUPTION_TYPE_HARDWARE && vector_has_error_code(vector);
 
 		check_injection(INTERRUPTION_VALID | type | vector | (deliver ? INTERRUPTION_ERROR_CODE : 0),
@@ -71,7 +71,7 @@ static void check_every_vector(u32 type)
 static void check_every_vector_with_error_code(u32 type)
 {
 	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, ANY_LENGTH);
-	for (u32 vector = 0; vector < 256; vector++)
+	WALK_OVER(vector, 0, 256)
 		check_injection(INTERRUPTION_VALID | INTERRUPTION_ERROR_CODE | type | vector,
 				vector_valid(type, vector) && error_code_valid(type, vector, true));
 }

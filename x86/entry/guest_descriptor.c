@@ -10,7 +10,7 @@ static void try_low_rights(enum segment_register r, u32 decides, bool (*legal)(u
 	const u32 limit = vmcs_read(segment_limit(r));
 
 	entry_guest_keep();
-	for (u32 rights = 0; rights < 0x100; rights++) {
+	WALK_OVER(rights, 0, 0x100) {
 		const u32 others = ~decides & (TYPE | RIGHTS_S | RIGHTS_P);
 
 		if ((rights & others) == ((legal_type | RIGHTS_P) & others))
@@ -62,10 +62,7 @@ TEST("entry.guest.tr.ar.p", "TR has P = 1")
 static void try_granularity(enum segment_register r, u32 rights, bool checked)
 {
 	entry_guest_keep();
-	for (u32 n = 0; n < 2 * 2 * 33; n++) {
-		if (!walk_takes(n, 2 * 2 * 33))
-			continue;
-
+	WALK_OVER(n, 0, 2 * 2 * 33) {
 		const u32 bit = n / 4 < 32 ? BIT(n / 4) : 0;
 		const u32 limit = n & 1 ? bit : ~bit, g = n & 2 ? RIGHTS_G : 0;
 		const bool low_missing = (limit & 0xfff) != 0xfff, high_set = limit & 0xfff00000;
@@ -125,7 +122,7 @@ static void try_ldtr(u32 decides, bool (*legal)(u32 rights))
 	entry_guest_32bit();
 	try_low_rights(SEG_LDTR, decides, legal, 2);
 	entry_guest_keep();
-	for (u32 rights = 0; rights < 0x100; rights++)
+	WALK_OVER(rights, 0, 0x100)
 		entry_try_segment(SEG_LDTR, rights | RIGHTS_NOT_USABLE, 0xffff, always(rights));
 }
 

@@ -21,9 +21,7 @@ static void try_each(enum segment_register r)
 	/* A limit that goes with G of either value. */
 	candidate.segment[r].limit = 0xfff;
 	candidate_try(r, candidate_legal(r));
-	for (u32 i = 0; i < 4096; i++) {
-		if (!walk_takes(i, 4096))
-			continue;
+	WALK_OVER(i, 0, 4096) {
 		candidate.segment[r].rights = rights_of(i);
 		CASE("%s rights %#x", segment_names[r], candidate.segment[r].rights);
 		vmcs_write(segment_rights(r), candidate.segment[r].rights);

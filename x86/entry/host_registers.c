@@ -189,11 +189,11 @@ TEST("entry.host.pat.values", "with \"load IA32_PAT\" each byte of the host fiel
 
 	load_pat();
 	for (u32 byte = 0; byte < 8; byte++) {
-		for (u64 type = 0; type < 256; type++) {
+		WALK_OVER(type, 0, 256) {
 			const bool valid = type < 8 && type != 2 && type != 3;
 
 			CASE("byte %u = %#x", byte, type);
-			vmcs_write(HOST_IA32_PAT, (pat & ~(0xffull << 8 * byte)) | type << 8 * byte);
+			vmcs_write(HOST_IA32_PAT, (pat & ~(0xffull << 8 * byte)) | (u64)type << 8 * byte);
 			expect_outcome(entry_attempt(true),
 				       valid ? ACCEPTED : FAIL_VALID(VMERR_ENTRY_INVALID_HOST_STATE));
 		}

@@ -8,7 +8,7 @@ enum { GATE_TRAP = 0x8f };
 
 TEST("inject.extint", "an injected external interrupt goes through its gate of the guest's IDT")
 {
-	for (u32 vector = 32; vector < 256; vector++) {
+	WALK_OVER(vector, 32, 256) {
 		CASE("vector %u", vector);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 		inject(INJECT(EXTERNAL, vector), 0, 0);

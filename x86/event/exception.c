@@ -188,7 +188,7 @@ TEST("exec.exc.intn_never", "INT n does not exit by the exception bitmap, INT 3 
 	vmcs_write(EXCEPTION_BITMAP, ~0u);
 	vmcs_write(GUEST_IDTR_BASE, (u64)gates);
 	for (u32 cpl = 0; cpl <= 3; cpl += 3) {
-		for (u32 n = 0; n < 256; n++) {
+		WALK_OVER(n, 0, 256) {
 			CASE("INT %#x, CPL %u", n, cpl);
 			memset(gates, 0, sizeof(gates));
 			gates[n] = gate_to(guest_int_n_arrives, 0, cpl);

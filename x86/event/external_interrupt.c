@@ -6,7 +6,7 @@ enum { IF_0 = RFLAGS_FIXED, IF_1 = RFLAGS_FIXED | RFLAGS_IF };
 
 /* Every vector of an interrupt; the spurious one is none, and takes no EOI. */
 #define FOR_EACH_VECTOR(vector)					\
-	for (u32 vector = 32; vector < 256; vector++)		\
+	WALK_OVER(vector, 32, 256)				\
 		if (vector != APIC_SPURIOUS_VECTOR)
 
 static volatile u32 taken_in_guest, taken_in_host, last_vector;
@@ -159,7 +159,7 @@ TEST("exec.extint.off_if0", "External-interrupt exiting = 0: with IF = 0 the int
 	own_interrupts(false);
 	vector_to_send = TEST_VECTOR;
 
-	CASE("taken in the host");
+	CASE("sent in the guest");
 	handle(TEST_VECTOR);
 	enter_with(IF_0, guest_sends_interrupt);
 	expect_guest_done();
@@ -167,7 +167,6 @@ TEST("exec.extint.off_if0", "External-interrupt exiting = 0: with IF = 0 the int
 	expect_eq(taken_in_host, 0);
 	expect(apic_requested(TEST_VECTOR));
 	open_host();
-	expect_eq(taken_in_host, 1);
 
 	CASE("pending in the host, IF = 0 in the guest");
 	handle(TEST_VECTOR);
@@ -190,6 +189,25 @@ TEST("exec.extint.off_if0", "External-interrupt exiting = 0: with IF = 0 the int
 	expect_guest_done();
 	expect_eq(taken_in_guest, 2);
 	expect_eq(taken_in_host, 0);
+}
+
+TEST("exec.extint.off_if0_host", "An interrupt that stayed pending in a guest with IF = 0 comes when the host lets it in",
+     NEEDS(PROC_USE_MSR_BITMAPS))
+{
+	own_interrupts(false);
+	vector_to_send = TEST_VECTOR;
+	open_host();			/* nothing is pending, as a hypervisor below may see only now */
+	handle(TEST_VECTOR);
+	enter_with(IF_0, guest_sends_interrupt);
+	expect_guest_done();
+	require(apic_requested(TEST_VECTOR));
+	expect_eq(taken_in_host, 0);
+	open_host();
+	expect_eq(taken_in_guest, 0);
+	if (!expect_eq(taken_in_host, 1)) {		/* it is not for the next test */
+		send_interrupt(TEST_VECTOR);
+		open_host();
+	}
 }
 
 TEST("exec.extint.pending_at_entry", "An interrupt that is pending at VM entry exits before the first instruction",

@@ -90,7 +90,7 @@ TEST("exit.cr4.shadow_read", "MOV from CR4 returns the read shadow where the mas
 		const u64 cr4 = turned ? read_cr4() ^ bits : read_cr4();
 
 		vmcs_write(GUEST_CR4, cr4);
-		for (u32 n = 0; n < CR_PATTERNS; n++) {
+		WALK_OVER(n, 0, CR_PATTERNS) {
 			const u64 mask = cr_pattern(n);
 
 			CASE("CR4 %#lx, mask %#lx, shadow ~CR4", cr4, mask);
@@ -117,7 +117,7 @@ TEST("exit.cr4.mask_same_as_shadow", "A MOV to CR4 that agrees with the shadow l
 		free |= free_bits[i] & vmx_capabilities()->cr4_fixed1;
 
 	/* All masked: nothing changes, also where the value would be refused without the mask. */
-	for (u32 n = 0; n < CR_PATTERNS; n++) {
+	WALK_OVER(n, 0, CR_PATTERNS) {
 		const u64 source = (u32)cr_pattern(n);
 
 		CASE("all masked, source and shadow %#lx", source);
@@ -126,7 +126,7 @@ TEST("exit.cr4.mask_same_as_shadow", "A MOV to CR4 that agrees with the shadow l
 	}
 
 	/* Part of the free bits masked: the source changes all of them, or none of those masked, or all of those. */
-	for (u32 n = 0; n < CR_PATTERNS; n++) {
+	WALK_OVER(n, 0, CR_PATTERNS) {
 		const u64 mask = cr_pattern(n) | CR4_VMXE;
 		const u64 sources[] = { cr4 ^ free, cr4 ^ (free & ~mask), cr4 ^ (free & mask) };
 
@@ -145,7 +145,7 @@ TEST("exit.cr4.shadow_not_updated", "The processor never writes the CR4 guest/ho
 	const u64 all_but_tsd = (u32)~CR4_TSD;
 	const u64 cr4 = read_cr4();
 
-	for (u32 n = 0; n < CR_PATTERNS; n++) {
+	WALK_OVER(n, 0, CR_PATTERNS) {
 		const u64 shadow = cr_pattern(n);
 
 		CASE("shadow %#lx, TSD unmasked", shadow);

@@ -5,7 +5,7 @@
 #include "libc/string.h"
 #include "x86/page.h"
 
-/* The displacement of memory operands, which is their qualification. */
+/* The displacement of memory operands, which is their qualification; of register operands info.qual.register has it. */
 #define DISPLACEMENT 0x70
 
 static const struct instruction insn_cpuid = { "CPUID", BYTES(0x0f, 0xa2), EXIT_CPUID, 0 };
@@ -31,12 +31,14 @@ static const struct instruction insn_vmxon = {
 static const struct instruction insn_vmread = {
 	"VMREAD to memory", BYTES(0x0f, 0x78, 0x48, DISPLACEMENT), EXIT_VMREAD, DISPLACEMENT
 };
-static const struct instruction insn_vmread_register = { "VMREAD RDX, RCX", BYTES(0x0f, 0x78, 0xca), EXIT_VMREAD, 0 };
+static const struct instruction insn_vmread_register = {
+	"VMREAD RDX, RCX", BYTES(0x0f, 0x78, 0xca), EXIT_VMREAD, NOT_LOOKED_AT
+};
 static const struct instruction insn_vmwrite = {
 	"VMWRITE from memory", BYTES(0x0f, 0x79, 0x48, DISPLACEMENT), EXIT_VMWRITE, DISPLACEMENT
 };
 static const struct instruction insn_vmwrite_register = {
-	"VMWRITE RCX, RDX", BYTES(0x0f, 0x79, 0xca), EXIT_VMWRITE, 0
+	"VMWRITE RCX, RDX", BYTES(0x0f, 0x79, 0xca), EXIT_VMWRITE, NOT_LOOKED_AT
 };
 static const struct instruction insn_invept = {
 	"INVEPT", BYTES(0x66, 0x0f, 0x38, 0x80, 0x48, DISPLACEMENT), EXIT_INVEPT, DISPLACEMENT

@@ -166,9 +166,7 @@ TEST("exec.iobitmap.every_port",
 
 	interrupt_handle(VECTOR_PF, skip_outs);
 	guest.regs.rsi = IO_UNMAPPED;
-	for (u32 port = 0; port < PORTS; port++) {
-		if (!walk_takes(port, PORTS))
-			continue;
+	WALK_OVER(port, 0, PORTS) {
 		/* One that differs in one bit, another one for each port; now and then in all. */
 		const u16 other = port ^ (port % 17 == 16 ? 0xffff : 1 << port % 17);
 

@@ -96,7 +96,7 @@ TEST("exit.io.qual_imm", "qualification bit 6 of an I/O exit is 1 for a port in 
 {
 	check_qualification(BIT(6));
 	for (u32 f = 0; f < ARRAY_SIZE(immediate_forms); f++)
-		for (u32 port = 0; port < 0x100; port++) {
+		WALK_OVER(port, 0, 0x100) {
 			/* Not where OUT might harm: see io.c. */
 			if (!(immediate_forms[f].qualification & IO_IN) && port != 0x80 && port != 0xed)
 				continue;

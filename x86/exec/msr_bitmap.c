@@ -36,10 +36,7 @@ static void walk_reads(u32 first, u32 offset)
 	u8 *quarter = vmcs_use_msr_bitmap() + offset;
 
 	interrupt_handle(VECTOR_GP, skip_faulting_access);
-	for (u32 n = 0; n < QUARTER_BITS; n++) {
-		if (!walk_takes(n, QUARTER_BITS))
-			continue;
-
+	WALK_OVER(n, 0, QUARTER_BITS) {
 		const u32 other = n ^ 1 << n % 13;
 
 		CASE("RDMSR of %#x behind one of %#x", first + n, first + other);
@@ -99,10 +96,7 @@ static void walk_writes(u32 first, u32 offset)
 		first == FIRST_LOW ? IA32_SYSENTER_ESP : (u32)IA32_STAR,
 	};
 
-	for (u32 n = 0; n < QUARTER_BITS; n++) {
-		if (!walk_takes(n, QUARTER_BITS))
-			continue;
-
+	WALK_OVER(n, 0, QUARTER_BITS) {
 		const u32 other = harmless[harmless[0] == first + n];
 		const u64 value = value_to_write(first + n);
 

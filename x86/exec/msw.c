@@ -123,10 +123,7 @@ static void check_lmsw(u64 mask, u64 shadow, u16 source, u64 cr0, bool memory)
  */
 static void expect_lmsw(u64 mask)
 {
-	for (u32 n = 0; n < 16 * 16 * 2; n++) {
-		if (!walk_takes(n, 16 * 16 * 2))
-			continue;
-
+	WALK_OVER(n, 0, 16 * 16 * 2) {
 		const u64 shadow = n & 15;
 		const u16 source = n >> 4 & 15;
 		const bool memory = n >> 8 & 1;
@@ -262,7 +259,7 @@ TEST("exit.cr0.shadow_smsw", "SMSW stores the read shadow where the mask is 1, C
 		const u64 cr0 = read_cr0() ^ (turned ? CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM : 0);
 
 		vmcs_write(GUEST_CR0, cr0);
-		for (u32 n = 0; n < CR_PATTERNS; n++) {
+		WALK_OVER(n, 0, CR_PATTERNS) {
 			const u64 mask = cr_pattern(n);
 
 			CASE("CR0 %#lx, mask %#lx, shadow ~CR0", cr0, mask);

@@ -31,6 +31,13 @@ struct event {
 
 extern const struct event events[];
 extern const size_t event_count;
+
+/* Is it INT1, or injected as if it were? */
+static inline bool event_is_int1(const struct event *event)
+{
+	return (event->type & INTERRUPTION_TYPE_MASK) == INTERRUPTION_TYPE_PRIVILEGED;
+}
+
 #define FOR_EACH_EVENT(event) for (const struct event *event = events; event < events + event_count; event++)
 
 enum strike_kind {

@@ -8,7 +8,12 @@
 #include "vmx/modes.h"
 #include "vmxtest/vmxtest.h"
 
-/* A guest that goes from 64-bit mode to compatibility mode, out of IA-32e mode, and back, with an exit in each. */
+/*
+ * A guest that goes from 64-bit mode to compatibility mode, out of IA-32e mode, and back, with an exit in each. What
+ * becomes of LME at a VM entry with CR0.PG = 0 is the business of other tests, and a guest that had lost it would run
+ * wild: so it is set again right before paging is.
+ */
+#define SET_LME "	mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
 asm(".pushsection .text\n"
     "guest_modes: vmcall\n"
     "	pushq $0x30; lea 1f(%rip), %rax; push %rax; lretq\n"
@@ -16,8 +21,9 @@ asm(".pushsection .text\n"
     "1:	vmcall\n"
     "	mov %cr0, %eax; and $0x7fffffff, %eax; mov %eax, %cr0\n"
     "	vmcall\n"
-    "	mov $0xc0000080, %ecx; rdmsr; or $0x100, %eax; wrmsr\n"
+    SET_LME
     "	vmcall\n"
+    SET_LME
     "	mov %cr0, %eax; or $0x80000000, %eax; mov %eax, %cr0\n"
     "	vmcall\n"
     "	ljmp $8, $2f\n"

@@ -203,6 +203,15 @@ static void set_blocking(u32 blocked)
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
 }
 
+/* Two things to look at, which tests of their own do. */
+static enum { UNBLOCKING_BIT, SAVED_STATE } looking_at;
+
+/* An IRET that has begun ends the blocking, nothing else does. */
+static void expect_saved_state(const struct unblocking_case *c, u32 blocked)
+{
+	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), c->function == guest_iret_from ? 0 : blocked);
+}
+
 static void check_unblocking_fault(const struct unblocking_case *c, u32 blocked)
 {
 	const bool unblocks = c->iret && blocked;
@@ -212,11 +221,12 @@ static void check_unblocking_fault(const struct unblocking_case *c, u32 blocked)
 	guest.regs.rbx = c->rbx;
 	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_PF) | BIT(VECTOR_SS) | BIT(VECTOR_GP));
 	guest_run(c->function);
-	expect_exit(EXIT_EXCEPTION_OR_NMI, .rip = c->rip ? (u64)c->rip : NOWHERE,
-		    .interruption = INTERRUPTION_VALID | HARDWARE_CODE | c->vector |
-				    (unblocks ? INTERRUPTION_NMI_UNBLOCKING : 0));
-	/* An IRET that has begun ends the blocking, nothing else does. */
-	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), c->function == guest_iret_from ? 0 : blocked);
+	expect_exit(EXIT_EXCEPTION_OR_NMI, .rip = c->rip ? (u64)c->rip : NOWHERE);
+	if (looking_at == SAVED_STATE)
+		expect_saved_state(c, blocked);
+	else
+		expect_eq(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID | HARDWARE_CODE | c->vector |
+			  (unblocks ? INTERRUPTION_NMI_UNBLOCKING : 0));
 }
 
 static void check_faults(void)
@@ -240,13 +250,25 @@ static void check_faults(void)
 }
 
 /* Where the bit is defined: without NMI exiting the real blocking counts, with virtual NMIs the virtual one. */
-TEST("info.intr.nmi_unblock", "Bit 12 of the information is 1 for a fault of an IRET that ended blocking by NMI",
-     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING))
+static void look_at_faults(u32 what)
 {
+	looking_at = what;
 	map_stack_and_table();
 	check_faults();
 	vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS);
 	check_faults();
+}
+
+TEST("info.intr.nmi_unblock", "Bit 12 of the information is 1 for a fault of an IRET that ended blocking by NMI",
+     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING))
+{
+	look_at_faults(UNBLOCKING_BIT);
+}
+
+TEST("save.intr_iret_fault", "the exit by a fault of an IRET that ended blocking by NMI saves bit 3 as 0",
+     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING))
+{
+	look_at_faults(SAVED_STATE);
 }
 
 static void check_violation(const struct unblocking_case *c, u32 blocked, u64 page)
@@ -258,8 +280,10 @@ static void check_violation(const struct unblocking_case *c, u32 blocked, u64 pa
 	expect_exit(EXIT_EPT_VIOLATION, .rip = c->rip ? (u64)c->rip : NOWHERE);
 	/* In which order IRET reads its frame is its own. */
 	expect_bits(vmcs_read(GUEST_PHYSICAL_ADDRESS), ~0xfffull, page);
-	expect_bits(vmcs_read(EXIT_QUALIFICATION), BIT(12), c->iret && blocked ? BIT(12) : 0);
-	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), c->function == guest_iret_from ? 0 : blocked);
+	if (looking_at == SAVED_STATE)
+		expect_saved_state(c, blocked);
+	else
+		expect_bits(vmcs_read(EXIT_QUALIFICATION), BIT(12), c->iret && blocked ? BIT(12) : 0);
 }
 
 static void check_violations(void)
@@ -288,12 +312,24 @@ static void check_violations(void)
 	*page_entry(NOWHERE, 1) = 0;
 }
 
-TEST("info.intr.nmi_unblock_ept", "So is bit 12 of the qualification of an EPT violation of such an IRET",
-     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING, PROC2_ENABLE_EPT))
+static void look_at_violations(u32 what)
 {
+	looking_at = what;
 	map_stack_and_table();
 	vmcs_use_ept();
 	check_violations();
 	vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS);
 	check_violations();
+}
+
+TEST("info.intr.nmi_unblock_ept", "So is bit 12 of the qualification of an EPT violation of such an IRET",
+     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING, PROC2_ENABLE_EPT))
+{
+	look_at_violations(UNBLOCKING_BIT);
+}
+
+TEST("save.intr_iret_ept", "the exit by an EPT violation of an IRET that ended blocking by NMI saves bit 3 as 0",
+     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING, PROC2_ENABLE_EPT))
+{
+	look_at_violations(SAVED_STATE);
 }

@@ -234,3 +234,17 @@ TEST("info.fields_all_fresh",
 {
 	run_all(poison_fields, check_instruction_fresh, check_way_fresh);
 }
+
+TEST("info.virtualized_eoi", "A virtualized EOI has reason 45 alone, its vector for a qualification, and no event",
+     NEEDS(PROC2_VIRTUALIZE_APIC_ACCESSES, PROC2_VIRTUAL_INTERRUPT_DELIVERY))
+{
+	const struct way *way = ways;
+
+	while (way->reason != EXIT_VIRTUALIZED_EOI)
+		way++;
+	for (u32 poisoned = 0; poisoned <= has(CAP_MISC_VMWRITE_ANY_FIELD); poisoned++) {
+		CASE("%s, fields poisoned %u", way->name, poisoned);
+		way_run(way, poisoned ? poison_fields : NULL);
+		check_way_fresh(way);
+	}
+}

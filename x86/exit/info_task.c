@@ -63,17 +63,35 @@ static void run_code(const u8 *bytes, u32 length, u32 prefixes)
 	guest_run_at(code);
 }
 
-TEST("info.ilen.task",
-     "A task switch by CALL, JMP or IRET, or by a software interrupt, gives the instruction's length")
+struct task_switch {
+	const char *text;
+	u8 bytes[8];
+	u8 length;
+	u32 source;
+};
+
+/* Behind 0 prefixes up to as many as an instruction may have. */
+static void check_lengths(const struct task_switch *by)
 {
 	/* Far pointers in memory behind EAX: to the TSS, and to the gate. */
 	static const u8 pointers[] = { 0, 0, 0, 0, OTHER_TSS, 0, 0, 0, 0, 0, 0, 0, TASK_GATE, 0 };
-	static const struct {
-		const char *text;
-		u8 bytes[8];
-		u8 length;
-		u32 source;
-	} cases[] = {
+	const bool iret = by->source == SOURCE_IRET;
+
+	for (u32 prefixes = 0; prefixes + by->length <= 15; prefixes++) {
+		CASE("%s behind %u prefixes", by->text, prefixes);
+		set_other_tss(iret);
+		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_OF | (iret ? RFLAGS_NT : 0));
+		guest.regs.rax = physical_address(pointers);
+		run_code(by->bytes, by->length, prefixes);
+		expect_exit(EXIT_TASK_SWITCH, .qualification = TASK_SWITCH(by->source),
+			    .instruction_length = prefixes + by->length, .rip = (u64)code);
+	}
+}
+
+TEST("info.ilen.task",
+     "A task switch by CALL, JMP or IRET, or by a software interrupt, gives the instruction's length")
+{
+	static const struct task_switch switches[] = {
 		{ "CALL to a TSS", { 0x9a, 0, 0, 0, 0, OTHER_TSS, 0 }, 7, SOURCE_CALL },
 		{ "CALL to a task gate", { 0x9a, 0, 0, 0, 0, TASK_GATE, 0 }, 7, SOURCE_CALL },
 		{ "16-bit CALL to a TSS", { 0x66, 0x9a, 0, 0, OTHER_TSS, 0 }, 6, SOURCE_CALL },
@@ -86,24 +104,13 @@ TEST("info.ilen.task",
 		{ "IRET", { 0xcf }, 1, SOURCE_IRET },
 		{ "16-bit IRET", { 0x66, 0xcf }, 2, SOURCE_IRET },
 		{ "INT3", { 0xcc }, 1, SOURCE_GATE },
-		{ "INT1", { 0xf1 }, 1, SOURCE_GATE },
 		{ "INTO", { 0xce }, 1, SOURCE_GATE },
 		{ "INT 61H", { 0xcd, 0x61 }, 2, SOURCE_GATE },
 	};
 
 	task_begin();
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		for (u32 prefixes = 0; prefixes + cases[i].length <= 15; prefixes++) {
-			const bool iret = cases[i].source == SOURCE_IRET;
-
-			CASE("%s behind %u prefixes", cases[i].text, prefixes);
-			set_other_tss(iret);
-			vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_OF | (iret ? RFLAGS_NT : 0));
-			guest.regs.rax = physical_address(pointers);
-			run_code(cases[i].bytes, cases[i].length, prefixes);
-			expect_exit(EXIT_TASK_SWITCH, .qualification = TASK_SWITCH(cases[i].source),
-				    .instruction_length = prefixes + cases[i].length, .rip = (u64)code);
-		}
+	for (size_t i = 0; i < ARRAY_SIZE(switches); i++)
+		check_lengths(&switches[i]);
 }
 
 struct task_event {
@@ -128,6 +135,28 @@ static void expect_task_event(const struct task_event *event)
 		expect_eq(vmcs_read(EXIT_INSTRUCTION_LENGTH), event->length);
 }
 
+static void check_raised(const struct task_event *event)
+{
+	CASE("%s", event->text);
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_OF);
+	guest.regs.rax = 0xfffb;		/* RPL is not part of the error code */
+	run_code(event->bytes, event->length, 0);
+	expect_task_event(event);
+}
+
+static void check_injected(const struct task_event *event)
+{
+	CASE("injected %s", event->text);
+	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
+	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
+	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INTERRUPTION_VALID | event->type | event->vector);
+	vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, event->error_code);
+	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, event->length);
+	run_code((const u8[]){ 0x90 }, 1, 0);
+	expect_task_event(event);
+	nmi_unblock();
+}
+
 TEST("info.idtv.task",
      "A task gate in the IDT exits with the event in IDT-vectoring information; CALL and JMP with none")
 {
@@ -137,7 +166,6 @@ TEST("info.idtv.task",
 		{ "#GP", { 0x8e, 0xc0 }, 2, INTERRUPTION_TYPE_HARDWARE | INTERRUPTION_ERROR_CODE, VECTOR_GP, 0xfff8 },
 		{ "INT3", { 0xcc }, 1, INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, VECTOR_BP, 0 },
 		{ "INTO", { 0xce }, 1, INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, VECTOR_OF, 0 },
-		{ "INT1", { 0xf1 }, 1, INTERRUPTION_TYPE_PRIVILEGED, VECTOR_DB, 0 },
 		{ "INT 61H", { 0xcd, 0x61 }, 2, INTERRUPTION_TYPE_SOFTWARE_INTERRUPT, 0x61, 0 },
 	};
 	static const struct task_event injected[] = {
@@ -146,7 +174,6 @@ TEST("info.idtv.task",
 		{ "#UD", { 0 }, 0, INTERRUPTION_TYPE_HARDWARE, VECTOR_UD, 0 },
 		{ "#NP", { 0 }, 0, INTERRUPTION_TYPE_HARDWARE | INTERRUPTION_ERROR_CODE, VECTOR_NP, 0x5678 },
 		{ "INT n", { 0 }, 9, INTERRUPTION_TYPE_SOFTWARE_INTERRUPT, 0xc3, 0 },
-		{ "INT1", { 0 }, 4, INTERRUPTION_TYPE_PRIVILEGED, VECTOR_DB, 0 },
 		{ "INT3", { 0 }, 15, INTERRUPTION_TYPE_SOFTWARE_EXCEPTION, VECTOR_BP, 0 },
 	};
 	static const struct task_event interrupt = {
@@ -154,25 +181,10 @@ TEST("info.idtv.task",
 	};
 
 	task_begin();
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-		CASE("%s", events[i].text);
-		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_OF);
-		guest.regs.rax = 0xfffb;		/* RPL is not part of the error code */
-		run_code(events[i].bytes, events[i].length, 0);
-		expect_task_event(&events[i]);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(injected); i++) {
-		CASE("injected %s", injected[i].text);
-		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
-		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION,
-			   INTERRUPTION_VALID | injected[i].type | injected[i].vector);
-		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, injected[i].error_code);
-		vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, injected[i].length);
-		run_code((const u8[]){ 0x90 }, 1, 0);
-		expect_task_event(&injected[i]);
-		nmi_unblock();
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		check_raised(&events[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(injected); i++)
+		check_injected(&injected[i]);
 
 	CASE("external interrupt");
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
@@ -190,4 +202,16 @@ TEST("info.idtv.task",
 	run_code((const u8[]){ 0xea, 0, 0, 0, 0, OTHER_TSS, 0 }, 7, 0);
 	expect_exit(EXIT_TASK_SWITCH, .qualification = TASK_SWITCH(SOURCE_JMP));
 	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID, 0);
+}
+
+TEST("info.idtv.task_int1", "INT1 through a task gate exits with vector 1, type 5 and the length of the instruction")
+{
+	static const struct task_switch by = { "INT1", { 0xf1 }, 1, SOURCE_GATE };
+	static const struct task_event raised = { "INT1", { 0xf1 }, 1, INTERRUPTION_TYPE_PRIVILEGED, VECTOR_DB, 0 };
+	static const struct task_event injected = { "INT1", { 0 }, 4, INTERRUPTION_TYPE_PRIVILEGED, VECTOR_DB, 0 };
+
+	task_begin();
+	check_lengths(&by);
+	check_raised(&raised);
+	check_injected(&injected);
 }

@@ -17,6 +17,7 @@ struct way {
 	u64 interruption;		/* interruption information but bit 12; 0: not valid */
 	u64 idt_vectoring;		/* the same */
 	bool entry_failure;
+	bool apart;			/* has a test of its own for all that the others look at */
 };
 
 extern const struct way ways[];
@@ -24,7 +25,7 @@ extern const size_t way_count;
 
 #define FOR_EACH_WAY(way)								\
 	for (const struct way *way = ways; way < ways + way_count; way++)		\
-		if (way_exists(way))
+		if (way_exists(way) && !way->apart)
 bool way_exists(const struct way *way);
 
 /* From a fresh VMCS: prepare, call poison if it is not NULL, run, clean. Afterwards the VMCS is the way's. */

@@ -160,10 +160,11 @@ static void guest_lets_interrupts_in(void)
 	asm volatile("sti; nop; nop; cli" : : : "memory");
 }
 
+/* A guest that is elsewhere is not resumed. */
 static void expect_status(u64 call, u32 status)
 {
-	expect_exit(EXIT_VMCALL);
-	expect_eq(guest.regs.rax, call);
+	require(expect_exit(EXIT_VMCALL));
+	require_eq(guest.regs.rax, call);
 	expect_eq(vmcs_read(GUEST_INTERRUPT_STATUS), status);
 	guest_skip_instruction();
 	guest_resume();

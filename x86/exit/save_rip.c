@@ -88,7 +88,7 @@ GUEST_ASM(save_write_eoi, "movl %eax, 0xb0(%rbx); save_behind_eoi: nop; ret");
 GUEST_ASM(save_write_icr, "movl %eax, 0x300(%rbx); save_behind_icr: nop; ret");
 GUEST_ASM(save_nops, "nop; nop; ret");		/* behind a CALL */
 
-TEST("save.rip_trap_like", "exits behind an instruction (TPR threshold, virtualized EOI, APIC write) save the next RIP",
+TEST("save.rip_trap_like", "exits behind an instruction (TPR threshold, APIC write, monitor trap flag) save the next RIP",
      NEEDS(PROC_USE_TPR_SHADOW))
 {
 	u8 *apic = vmcs_use_tpr_shadow(3);
@@ -119,15 +119,6 @@ TEST("save.rip_trap_like", "exits behind an instruction (TPR threshold, virtuali
 		guest_run(save_write_icr);
 		expect_exit(EXIT_APIC_WRITE, .rip = (u64)save_behind_icr);
 	}
-	if (has(PROC2_VIRTUALIZE_APIC_ACCESSES) && has(PROC2_VIRTUAL_INTERRUPT_DELIVERY)) {
-		CASE("MOV to the EOI register in memory");
-		vmcs_set_controls(PROC2_VIRTUAL_INTERRUPT_DELIVERY, PIN_EXTERNAL_INTERRUPT_EXITING);
-		vmcs_write(EOI_EXIT_BITMAP_1, ~0ull);
-		vmcs_write(GUEST_INTERRUPT_STATUS, 0x51 << 8);
-		*(u32 *)(apic + APIC_ISR + 0x51 / 32 * 16) = 1u << 0x51 % 32;
-		guest_run(save_write_eoi);
-		expect_exit(EXIT_VIRTUALIZED_EOI, .rip = (u64)save_behind_eoi);
-	}
 	/* Whether the monitor trap flag exits at all is the business of other tests. */
 	if (has(PROC_MONITOR_TRAP_FLAG)) {
 		CASE("monitor trap flag");
@@ -136,6 +127,21 @@ TEST("save.rip_trap_like", "exits behind an instruction (TPR threshold, virtuali
 		if (guest.outcome.number == EXIT_MONITOR_TRAP_FLAG)
 			expect_exit(EXIT_MONITOR_TRAP_FLAG, .rip = (u64)save_nops);
 	}
+}
+
+TEST("save.rip_eoi", "a virtualized EOI saves the RIP behind the write to the EOI register",
+     NEEDS(PROC_USE_TPR_SHADOW, PROC2_VIRTUALIZE_APIC_ACCESSES, PROC2_VIRTUAL_INTERRUPT_DELIVERY))
+{
+	u8 *const apic = vmcs_use_tpr_shadow(0);
+
+	page_map(PAGE_WINDOW, physical_address(vmcs_use_apic_access_page()), PAGE_PRESENT | PAGE_WRITE);
+	guest.regs.rbx = PAGE_WINDOW;
+	vmcs_set_controls(PROC2_VIRTUAL_INTERRUPT_DELIVERY, PIN_EXTERNAL_INTERRUPT_EXITING);
+	vmcs_write(EOI_EXIT_BITMAP_1, ~0ull);
+	vmcs_write(GUEST_INTERRUPT_STATUS, 0x51 << 8);
+	*(u32 *)(apic + APIC_ISR + 0x51 / 32 * 16) = 1u << 0x51 % 32;
+	guest_run(save_write_eoi);
+	expect_exit(EXIT_VIRTUALIZED_EOI, .rip = (u64)save_behind_eoi);
 }
 
 /* Instructions that use the stack, whose access faults: RAX is an address that can be read. */

@@ -115,7 +115,7 @@ static u32 limit_number(enum segment_register r, u32 n)
 TEST("save.seg", "selector, base, limit and access rights of all eight segment registers are saved")
 {
 	make_own_gdt();
-	for (u32 n = 0; n < 96; n++) {
+	WALK_OVER(n, 0, 96) {
 		/* The load makes a segment accessed and a TSS busy. */
 		for (enum segment_register r = 0; r < SEGMENT_REGISTERS; r++)
 			set_descriptor(r, base_number(r, n), limit_number(r, n),

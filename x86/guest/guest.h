@@ -8,6 +8,7 @@
 #include "x86/interrupt.h"
 #include "x86/page.h"
 #include "x86/tables.h"
+#include "x86/time.h"
 #include "x86/user.h"
 
 /* A test that is a row of a table: the function gets the row. */
@@ -60,11 +61,16 @@ do {							\
 		wrmsr(msr, before_);			\
 } while (0)
 
-/* Interrupts on for some instructions: what waits is delivered. */
+/*
+ * Interrupts on for some instructions, and 50 us at the least: what waits is delivered. No fixed number of PAUSE
+ * is that long everywhere, and where each exits it takes for ever.
+ */
 static inline void let_interrupts_in(void)
 {
+	const u64 ticks = tsc_per_ms() / 20, start = rdtsc();
+
 	interrupts_on();
-	for (int i = 0; i < 200; i++)
+	for (int i = 0; i < 10 || rdtsc() - start < ticks; i++)
 		cpu_relax();
 	interrupts_off();
 }

@@ -242,10 +242,12 @@ TEST("guest.nmi.faulting_iret", "an IRET that faults ends the blocking of NMIs a
 	expect_eq(nmis, 2);
 }
 
+static volatile bool awake;
+
 static void sends_nmis_to_first(UNUSED void *unused)
 {
-	/* More than one: the first may come before the HLT. */
-	for (int i = 0; i < 20; i++) {
+	/* Again and again: the first ones may come before the HLT. */
+	for (int i = 0; i < 10000 && !awake; i++) {
 		delay_us(100);
 		apic_send_ipi(cpu_number(0)->apic_id, APIC_DELIVERY_NMI);
 	}
@@ -255,8 +257,10 @@ TEST("guest.nmi.hlt", "an NMI wakes a processor that is halted with IF=0", NEEDS
 {
 	nmis = 0;
 	interrupt_handle(VECTOR_NMI, counts_nmi);
+	awake = false;
 	on_cpu_start(1, sends_nmis_to_first, NULL);
 	asm volatile("cli; hlt" : : : "memory");
+	awake = true;
 	expect(nmis > 0);
 	on_cpu_wait(1);
 }
@@ -316,7 +320,7 @@ static void under_fire(u32 command, u8 vector, bool interrupts)
 	}
 	fire = false;
 	on_cpu_wait(1);
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < 20; i++)
 		let_interrupts_in();
 	expect(hits > 0);
 	expect_eq(wrong, 0);

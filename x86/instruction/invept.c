@@ -64,7 +64,7 @@ TEST("insn.invept.single_bad_eptp", "Single-context INVEPT with an EPTP that VM 
 	struct invept_descriptor descriptor = { good, 0 };
 
 	expect_outcome(invept(INVEPT_SINGLE_CONTEXT, &descriptor, NULL), SUCCEED);
-	for (u32 low = 0; low < 4096; low++) {
+	WALK_OVER(low, 0, 4096) {
 		descriptor.eptp = (good & ~0xfffull) | low;
 		CASE("EPTP %#lx", descriptor.eptp);
 		expect_outcome(invept(INVEPT_SINGLE_CONTEXT, &descriptor, NULL),

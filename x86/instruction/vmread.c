@@ -19,7 +19,7 @@ static u32 unsupported(void (*check)(u64 encoding))
 		count++;
 	}
 	for (u32 width_and_type = 0; width_and_type < 16; width_and_type++) {
-		for (u32 index = highest + 1; index < 0x200; index++) {
+		WALK_OVER(index, highest + 1, 0x200) {
 			check((width_and_type >> 2) << 13 | (width_and_type & 3) << 10 | index << 1);
 			count++;
 		}

@@ -108,7 +108,7 @@ static void check_idt_is_used(void)
 	struct gate *const table = page_alloc_many(2);
 
 	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
-	for (u32 vector = 0; vector < 256; vector++) {
+	WALK_OVER(vector, 0, 256) {
 		const u64 base = physical_address(table) + (vector % 8) * 0x100 + vector % 3;
 
 		memset(table, 0, 2 * PAGE_SIZE);

@@ -125,7 +125,7 @@ TEST("ept.viol.perm_bits", "Qualification bits 5:3 are R, W and X of all entries
 	const size_t count = ARRAY_SIZE(legal) - !has(CAP_EPT_EXECUTE_ONLY);
 
 	use_window();
-	for (size_t i = 0; i < count * count * count; i++) {
+	WALK_OVER(i, 0, count * count * count) {
 		const u8 at[] = { legal[i % count], legal[i / count % count], legal[i / count / count] };
 		const u64 all = at[0] & at[1] & at[2];	/* 0, too, if the entries behind one that is 0 count for nothing */
 

@@ -95,12 +95,12 @@ TEST("vmcs.rw.high_access_other_width", "only 64-bit fields have odd encodings")
 
 TEST("vmcs.rw.reserved_encoding_bits", "bits 12 and 31:15 of an encoding are reserved")
 {
-	for (u32 i = 0; i < vmcs_field_count; i++) {
+	WALK_OVER(i, 0, vmcs_field_count) {
 		expect_unsupported(vmcs_fields[i].encoding | BIT(12));
 		for (u32 bit = 15; bit < 32; bit++)
 			expect_unsupported(vmcs_fields[i].encoding | BIT(bit));
 	}
-	for (u32 index = 0; index < 0x200; index++)
+	WALK_OVER(index, 0, 0x200)
 		expect_unsupported(BIT(12) | index << 1);
 }
 
