@@ -9,7 +9,7 @@
  */
 #pragma once
 
-enum { KICK_AFTER_MS = 20, KICK_PUT_OFF_MS = 8 };	/* of L0's time */
+enum { KICK_AFTER_MS = 40, KICK_PUT_OFF_MS = 5 };	/* of L0's time */
 
 /* Needs iopl(3), as does the other one. Returns what failed, or NULL. */
 const char *kick_start(void);

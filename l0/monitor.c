@@ -32,7 +32,7 @@ enum {
 	START_INFO = 0x90000, MEMORY_MAP = 0x90100, COMMAND_LINE = 0x90200,	/* in the image's memory */
 	MOST_CPUS = 64,
 	POLL_NS = KICK_PUT_OFF_MS * 1000 * 1000,
-	PULSE_POLLS = 25,
+	PULSE_POLLS = 500 / KICK_PUT_OFF_MS,
 };
 
 struct cpu {
@@ -398,7 +398,7 @@ static bool had_shutdown(void)
 /* The watchdog's patience is over: where is the first processor? It may not come out of KVM_RUN; then nobody knows. */
 static void end_at_limit(const struct job *job)
 {
-	enum { TRIES = 50 };
+	enum { TRIES = 1000 / KICK_PUT_OFF_MS };
 	struct timespec wait = { .tv_nsec = POLL_NS };
 	bool out = false;
 

@@ -13,6 +13,7 @@ from .errors import Problem
 BACKENDS = ("bochs", "qemu-tcg", "qemu-kvm", "kvm-on-bochs")
 NEEDS = ("vmx",)
 NOT_BY_DEFAULT = "nodefault"  # the group of what runs only when it is asked for
+LONG = "long"  # the group of what runs only when it is asked for where walks are brief
 DEFAULT_TIMEOUT = 30.0
 
 

@@ -15,7 +15,7 @@ from . import results as results_module
 from .backends import Chooser
 from .backends.base import Backend
 from .compare import Baseline
-from .config import DEFAULT_TIMEOUT
+from .config import DEFAULT_TIMEOUT, LONG
 from .errors import Problem
 from .history import Durations
 from .known import Deviation, KnownTable
@@ -88,6 +88,9 @@ class Session:
             if backend is None:
                 self._unable.append((selected, why))
                 continue
+            if LONG in section.groups and self._results.whole and self._brief(backend):
+                self._unable.append((selected, "takes minutes where walks are brief: --walks whole or --image runs it"))
+                continue
             if not (selected.image.rom if backend.name == "bochs" else selected.image.elf).exists():
                 raise Problem("image `%s` is not built: %s is missing; run make"
                               % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
@@ -110,6 +113,10 @@ class Session:
         costs: Dict[str, float] = {}
         for (name, _), seconds in expected.items():
             costs[name] = costs.get(name, 0.0) + seconds
+        # A backend that runs one image at a time takes them in their order.
+        for job in self.jobs:
+            if job.backend.at_once == 1:
+                costs[job.name] = float("inf")
         self.jobs.sort(key=lambda job: (job.round, -costs.get(job.name, float("inf"))))
 
     def show_progress(self, expected: Durations, out: IO[str], parallel: int) -> None:
@@ -165,7 +172,7 @@ class Session:
         return runner.problem
 
     def _skip(self, selected: Selected, why: str) -> None:
-        """The user restricted the backends to some that cannot run this image."""
+        """Not run: no backend of those allowed can, or it would take too long."""
         name = selected.section.name
         points = [Point(identity, name, SKIP, why, 0, 0.0, self._repro.command(name, None, identity), title)
                   for identity, title in selected.wanted.items()]
