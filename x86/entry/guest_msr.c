@@ -97,7 +97,7 @@ TEST("entry.guest.pat.values", "each byte of guest IA32_PAT is a memory type tha
 	use(ENTRYCTL_LOAD_IA32_PAT, EXITCTL_LOAD_IA32_PAT);
 	entry_stop_guest_at_once();
 	entry_guest_keep();
-	for (u64 n = 0; n < 8 * 256; n++) {
+	WALK_OVER(n, 0, 8 * 256) {
 		const u64 byte = n / 256, type = n % 256;
 		const u64 value = (uncached_minus & ~(0xffull << 8 * byte)) | type << 8 * byte;
 

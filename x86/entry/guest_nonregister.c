@@ -11,6 +11,7 @@ static struct {
 	u32 activity, interruptibility, injection;
 	bool interrupts_on, virtual_nmis;
 	u32 ss_dpl;
+	bool sgx;		/* looked up once: CPUID exits where the suite is a guest */
 } now;
 
 static bool injects(u32 type)
@@ -112,7 +113,7 @@ static bool virtual_nmi_not_blocked(void)
 
 static bool enclave_interruption_possible(void)
 {
-	return !blocking(INTERRUPTIBILITY_ENCLAVE) || (has(FEATURE_SGX) && !blocking(INTERRUPTIBILITY_MOV_SS));
+	return !blocking(INTERRUPTIBILITY_ENCLAVE) || (now.sgx && !blocking(INTERRUPTIBILITY_MOV_SS));
 }
 
 typedef bool (*rule)(void);
@@ -214,6 +215,7 @@ static void begin_walk(void)
 	entry_guest_pae();
 	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, 2);
 	now.ss_dpl = 0;
+	now.sgx = has(FEATURE_SGX);
 }
 
 /* A target may keep virtual-NMI blocking over a failed entry; an IRET in a guest ends it for the tests that follow. */

@@ -58,7 +58,7 @@ TEST("exec.iobitmap.set_exits", "a port whose bit in the I/O bitmaps is 1 exits,
 	for (u32 f = 0; f < IO_FORMS; f++) {
 		const struct io_form *form = &io_forms[f];
 
-		for (u32 i = 0; i < TELLING_PORTS; i++) {
+		WALK_OVER(i, 0, TELLING_PORTS) {
 			const u16 port = io_telling_port(i);
 
 			if (is_plain_out(form) && out_is_dangerous(port))
@@ -191,7 +191,7 @@ TEST("exec.iobitmap.a_b_select", "ports up to 7FFFH use I/O bitmap A, those from
 	vmcs_write(IO_BITMAP_A_ADDRESS, physical_address(a));
 	vmcs_write(IO_BITMAP_B_ADDRESS, physical_address(b));
 	io_trap_page_faults();
-	for (u32 i = 0; i < TELLING_PORTS; i++) {
+	WALK_OVER(i, 0, TELLING_PORTS) {
 		const u16 port = io_telling_port(i), low_bits = port & 0x7fff;
 
 		for (u32 set_b = 0; set_b < 2; set_b++) {
@@ -217,7 +217,7 @@ TEST("exec.iobitmap.live_update", "a bit that the host changes in memory counts 
 
 	io_trap_page_faults();
 	io_run(outs, 0);
-	for (u32 i = 0; i < TELLING_PORTS; i++) {
+	WALK_OVER(i, 0, TELLING_PORTS) {
 		const u16 port = io_telling_port(i);
 
 		CASE("port %#x", port);

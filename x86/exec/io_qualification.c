@@ -113,7 +113,7 @@ TEST("exit.io.qual_port", "qualification bits 31:16 of an I/O exit are the port;
 {
 	check_qualification(~0x7full);
 	for (u32 f = 0; f < IO_FORMS; f++)
-		for (u32 i = 0; i < TELLING_PORTS; i++) {
+		WALK_OVER(i, 0, TELLING_PORTS) {
 			const struct io_form *form = &io_forms[f];
 			const u16 port = io_telling_port(i);
 

@@ -134,7 +134,7 @@ static void check_all_exit(void)
 	guest.regs.rax = 2;
 	guest.regs.rcx = 1;
 	for (u32 f = 0; f < IO_FORMS; f++)
-		for (u32 i = 0; i < TELLING_PORTS; i++) {
+		WALK_OVER(i, 0, TELLING_PORTS) {
 			const struct io_form *form = &io_forms[f];
 			/* OUT, lest it be done by a broken processor, to other ports. */
 			const u16 port =

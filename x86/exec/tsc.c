@@ -80,7 +80,7 @@ static void expect_tsc(void (*reader)(void), u64 multiplier, u64 offset)
 static void expect_offsets(void (*reader)(void))
 {
 	vmcs_set_controls(PROC_USE_TSC_OFFSETTING);
-	for (u32 n = 0; n < OFFSETS; n++) {
+	WALK_OVER(n, 0, OFFSETS) {
 		const u64 offset = offset_number(n);
 
 		CASE("TSC offset %#lx", offset);
@@ -111,7 +111,7 @@ TEST("exit.rdtsc.offset_negative", "A negative TSC offset makes the guest's TSC 
 
 TEST("exit.rdtsc.offset_off", "The TSC offset is not used when \"use TSC offsetting\" is 0")
 {
-	for (u32 n = 0; n < OFFSETS; n++) {
+	WALK_OVER(n, 0, OFFSETS) {
 		CASE("TSC offset %#lx", offset_number(n));
 		vmcs_write(TSC_OFFSET, offset_number(n));
 		expect_tsc(guest_rdtsc, UNSCALED, 0);
@@ -217,7 +217,7 @@ TEST("exit.rdtsc.wrmsr_tsc", "WRMSR of IA32_TIME_STAMP_COUNTER writes the TSC it
 
 	vmcs_use_msr_bitmap();
 	vmcs_set_controls(PROC_USE_TSC_OFFSETTING);
-	for (u32 n = 0; n < OFFSETS; n++) {
+	WALK_OVER(n, 0, OFFSETS) {
 		const u64 offset = offset_number(n);
 		const u64 adjust = has(FEATURE_TSC_ADJUST) ? rdmsr(IA32_TSC_ADJUST) : 0;
 		const u64 value = rdtsc() + distance;
@@ -252,7 +252,7 @@ static u64 multiplier_number(u32 n)
 static void expect_scaled(void (*reader)(void))
 {
 	vmcs_set_controls(PROC_USE_TSC_OFFSETTING, PROC2_USE_TSC_SCALING);
-	for (u32 n = 0; n < MULTIPLIERS; n++) {
+	WALK_OVER(n, 0, MULTIPLIERS) {
 		const u64 offset = n % 3 ? offset_number(n) : 0;
 
 		CASE("TSC multiplier %#lx, TSC offset %#lx", multiplier_number(n), offset);
@@ -263,7 +263,7 @@ static void expect_scaled(void (*reader)(void))
 
 	/* The TSC scaled by 2^-48 stands still, which makes each bit of the offset exact. */
 	vmcs_write(TSC_MULTIPLIER, 1);
-	for (u32 n = 0; n < OFFSETS; n++) {
+	WALK_OVER(n, 0, OFFSETS) {
 		const u64 offset = offset_number(n);
 
 		CASE("TSC multiplier 1, TSC offset %#lx", offset);

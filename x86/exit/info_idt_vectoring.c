@@ -127,7 +127,9 @@ static void check_software(const struct event *event, u32 length, enum strike_ki
 /* Such an instruction behind 0 to 13 prefixes: every length up to 15. */
 static void check_lengths(const u8 *instruction, u32 length, const struct event *event, enum strike_kind strike)
 {
-	for (u32 prefixes = 0; prefixes + length <= 15; prefixes++) {
+	for (u32 prefixes = 0, turn = 0; prefixes + length <= 15; prefixes++) {
+		if (!walk_takes_nth(&turn, 5))
+			continue;
 		CASE("%s behind %u prefixes, %s", event->name, prefixes, strike_names[strike]);
 		memset(software_code, 0x2e, sizeof(software_code));
 		memcpy(software_code + prefixes, instruction, length);
@@ -147,8 +149,11 @@ static const enum strike_kind strikes[] = { STRIKE_IDT, STRIKE_STACK, STRIKE_IDT
 /* Injected, the length is VM entry's, whatever the code at RIP is. */
 static void check_injected_lengths(const struct event *event)
 {
-	for (u32 length = 1; length <= 15; length++) {
+	for (u32 length = 1, turn = 0; length <= 15; length++) {
 		struct event other = *event;
+
+		if (!walk_takes_nth(&turn, 5))
+			continue;
 
 		other.length = length;
 		FOR_EACH_STRIKE(event, strike) {
@@ -272,7 +277,7 @@ TEST("info.idtv.virtual_interrupt", "An exit during the delivery of a virtual in
 	for (enum strike_kind strike = STRIKE_IDT; strike < STRIKES; strike++)
 		if (strike_applies(strike, &any))
 			check_virtual_interrupt(virtual_apic, EVENT_VECTOR, strike);
-	for (u32 vector = 32; vector < 256; vector++)
+	WALK_OVER(vector, 32, 256)
 		check_virtual_interrupt(virtual_apic, vector, STRIKE_IDT_PAGE_FAULT);
 }
 

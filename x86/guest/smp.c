@@ -176,7 +176,7 @@ asm(".pushsection .rodata\n"
     "	sidtl 26(%di)\n"
     "	mov %ax, %ss; mov $0x800, %sp\n"
     "	pushfl; popl 8(%di)\n"
-    "1:	incl 16(%di); pause\n"
+    "1:	incl 16(%di); out %al, $0x80\n"	/* an exit, as in cpu_yield() */
     "	jmp 1b\n"
     ".balign 4\n"
     "sipi_report: .fill 40, 1, 0\n"

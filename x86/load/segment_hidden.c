@@ -8,19 +8,19 @@
 #include "libc/string.h"
 #include "tap/walk.h"
 
-/* In brief, one in five of these walks over bits; of limits, for which the guest runs many times, one in twenty. */
+/* In brief, one in eleven of these walks over bits; of limits, for which the guest runs many times, one in forty. */
 static bool takes_next(void)
 {
 	static u32 count;
 
-	return walk_takes_nth(&count, 5);
+	return walk_takes_nth(&count, 11);
 }
 
 static bool takes_next_limit(void)
 {
 	static u32 count;
 
-	return walk_takes_nth(&count, 20);
+	return walk_takes_nth(&count, 40);
 }
 
 enum { RIGHTS_FLAT = 0xc093, RIGHTS_FLAT_CODE = 0xc09b, VMCALL_LENGTH = 3 };

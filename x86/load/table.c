@@ -67,12 +67,15 @@ static void fill_with_marks(u64 *table, u32 entries, u32 mark)
 static void check_gdt_is_used(void)
 {
 	u64 *const pages = page_alloc_many(2);
+	u32 turn = 0;
 
 	fill_with_marks(pages, 1024, 0x1000);
 	for (u32 i = 0; i < 512; i += i < 8 ? 1 : 63) {
 		vmcs_write(GUEST_GDTR_BASE, physical_address(pages + i));
 		vmcs_write(GUEST_GDTR_LIMIT, 0xfff);
 		for (u32 index = 1; index < 512; index *= 2) {
+			if (!walk_takes_nth(&turn, 7))
+				continue;
 			CASE("GDTR base %#lx, descriptor %u", physical_address(pages + i), index);
 			expect_eq(limit_of(index * 8), 0x1000 + i + index);
 			vmcs_write(GUEST_GDTR_LIMIT, index * 8 + 7);

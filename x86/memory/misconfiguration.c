@@ -241,7 +241,7 @@ TEST("ept.ignored_bits", "Bits 11:8 and 63:52 of a present entry, all but 2:0 of
 {
 	use_window();
 	for (unsigned int level = 1; level <= LEVELS; level++) {
-		for (u32 bit = 0; bit < 64; bit++)
+		WALK_OVER(bit, 0, 64)
 			if (ignored_bits(level) & BIT(bit)) {
 				CASE("level %u, present, bit %u", level, bit);
 				expect_entry_works(level, entry_at(level) | BIT(bit));
@@ -250,7 +250,7 @@ TEST("ept.ignored_bits", "Bits 11:8 and 63:52 of a present entry, all but 2:0 of
 		expect_entry_works(level, entry_at(level) | ignored_bits(level));
 	}
 	for (unsigned int level = 1; level <= 3; level++)
-		for (u32 bit = 2; bit <= 64; bit++) {
+		WALK_OVER(bit, 2, 65) {
 			const u64 saved = entry_at(level);
 
 			/* Bit 2: none of them; bit 64: all. */
