@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -28,7 +29,7 @@ enum {
 	COM1 = 0x3f8, IER = 1, LCR = 3, MCR = 4, LSR = 5, MSR = 6, SCRATCH = 7,
 	LCR_DLAB = 0x80, LSR_EMPTY = 0x60, MSR_READY = 0xb0,
 	TEXT_PORT = 0xe9, TEXT_MAGIC = 0x43584d56,	/* VMXC */
-	EXIT_PORT = 0xf4, KEYBOARD = 0x64, RESET_LINE = 0xfe,
+	YIELD_PORT = 0x80, EXIT_PORT = 0xf4, KEYBOARD = 0x64, RESET_LINE = 0xfe,
 	START_INFO = 0x90000, MEMORY_MAP = 0x90100, COMMAND_LINE = 0x90200,	/* in the image's memory */
 	MOST_CPUS = 64,
 	POLL_NS = KICK_PUT_OFF_MS * 1000 * 1000,
@@ -363,6 +364,12 @@ static void handle_exit(struct cpu *cpu)
 
 static _Atomic bool stop;
 
+/* Of L0's one processor: the image writes to this port where it waits for another processor (lib/x86/cpu.h). */
+static bool yields(const struct kvm_run *run)
+{
+	return run->exit_reason == KVM_EXIT_IO && run->io.port == YIELD_PORT;
+}
+
 static void *run_cpu(void *argument)
 {
 	struct cpu *cpu = argument;
@@ -378,6 +385,8 @@ static void *run_cpu(void *argument)
 		if (result == 0)
 			handle_exit(cpu);
 		pthread_mutex_unlock(&lock);
+		if (result == 0 && yields(cpu->run))
+			sched_yield();
 	}
 	return NULL;
 }
