@@ -101,7 +101,7 @@ class Project(unittest.TestCase):
     def verdicts(self, run: SimpleNamespace, image: Optional[str] = None) -> Dict[str, str]:
         return {p["id"]: p["verdict"] for p in run.results["points"] if image in (None, p["image"])}
 
-    def point(self, run: SimpleNamespace, identity: str) -> Dict[str, Any]:
-        found = [p for p in run.results["points"] if p["id"] == identity]
+    def point(self, run: SimpleNamespace, identity: str, image: Optional[str] = None) -> Dict[str, Any]:
+        found = [p for p in run.results["points"] if p["id"] == identity and image in (None, p["image"])]
         self.assertEqual(len(found), 1, identity)
         return found[0]

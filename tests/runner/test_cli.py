@@ -142,6 +142,23 @@ class Outputs(Project):
         self.run_tests("--image", "pass")
         self.assertEqual(len(list((self.folder / "results").glob("2*"))), 2)
 
+    def test_walks(self) -> None:
+        """--walks brief reaches the image, the results and the commands, and leaves long sections out."""
+        self.configure("pass", "fail")
+        (self.folder / "unittests.cfg").write_text("[a]\nfile = fake\narguments = fault=fail\n[b]\nfile = fake\ngroups = long\n")
+        whole = self.run_tests("--backend", "bochs", "--keep")
+        self.assertEqual((whole.results["target"][0]["walks"], whole.results["counts"]["skip"]), ("whole", 0))
+        self.assertNotIn("--walks", self.point(whole, "t.two", "a")["repro"])
+        brief = self.run_tests("--backend", "bochs", "--walks", "brief", "--keep")
+        self.assertEqual((brief.results["target"][0]["walks"], brief.results["counts"]["skip"]), ("brief", 4))
+        self.assertIn("--walks brief", self.point(brief, "t.two", "a")["repro"])
+        self.assertIn("--walks whole or --image runs it", brief.out)
+        named = self.run_tests("--backend", "bochs", "--walks", "brief", "--image", "b")
+        self.assertEqual((named.status, named.results["counts"]["pass"]), (0, 4))
+        roms = [path.read_bytes() for path in sorted((self.folder / "results").rglob("*.rom"))]
+        self.assertTrue(roms)
+        self.assertEqual({b" brief" in rom for rom in roms}, {False, True})
+
     def test_order(self) -> None:
         self.configure("die")
         run = self.run_tests("--order", "random", "--seed", "7")
