@@ -37,9 +37,9 @@ static void split(u64 *entry, unsigned int level)
 	*entry = physical_address(table) | EPT_RWX;
 }
 
-u64 *ept_entry(u64 guest_physical, unsigned int level)
+static u64 *entry_below(u64 *root, u64 guest_physical, unsigned int level)
 {
-	u64 *table = ept_root();
+	u64 *table = root;
 
 	for (unsigned int at = LEVELS;; at--) {
 		u64 *entry = &table[guest_physical / span(at) % ENTRIES];
@@ -54,6 +54,11 @@ u64 *ept_entry(u64 guest_physical, unsigned int level)
 	}
 }
 
+u64 *ept_entry(u64 guest_physical, unsigned int level)
+{
+	return entry_below(ept_root(), guest_physical, level);
+}
+
 void ept_map(u64 guest_physical, u64 host_physical, u64 flags)
 {
 	*ept_entry(guest_physical, 1) = host_physical | flags;
@@ -63,12 +68,13 @@ void vmcs_use_ept(void)
 {
 	const unsigned int level = has(CAP_EPT_2M_PAGES) ? 2 : 1;
 	const u64 uncached = 3ull << 30;
+	u64 *const root = page_alloc();		/* not asked of the VMCS 2048 times: where the suite is a guest a VMREAD may exit */
 
-	vmcs_write(EPT_POINTER, ept_pointer(page_alloc()));
+	vmcs_write(EPT_POINTER, ept_pointer(root));
 	vmcs_set_controls(PROC2_ENABLE_EPT);
 	for (u64 address = 0; address < BIT(32); address += span(level))
-		*ept_entry(address, level) = address | EPT_RWX | (address < uncached ? EPT_WB : EPT_UC) |
-					     (level == 2 ? EPT_LARGE : 0);
+		*entry_below(root, address, level) = address | EPT_RWX | (address < uncached ? EPT_WB : EPT_UC) |
+						   (level == 2 ? EPT_LARGE : 0);
 	ept_flush();
 }
 
