@@ -146,6 +146,8 @@ def _boot(options: argparse.Namespace, words: List[str], settings: Settings, tim
     session.keep_in(results_module.create_folder(base), TapWriter(sys.stdout) if options.tap else None)
     if results.order:
         report.say("order: random, seed %d" % results.seed)
+    if any(target["walks"] == "brief" for target in results.targets.values()):
+        report.say("walks: brief (--walks whole takes every value)")
     problem = session.run(options.jobs, options.keep)
     return _finish(options, session, results, report, baseline, problem)
 

@@ -17,7 +17,8 @@ Keys (stable; new ones may be added):
   cut          of a shard: what all shards of one cut have in common (merge looks)
   baseline     "" or the file whose red points do not fail this run
   merged[]     the runs that were joined: run, shard
-  target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host
+  target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host, walks (whole or brief), and what the
+               backend found out of itself
   images[]     image, file, target, round, banner (what the image said of its machine), boots, seconds, logs[],
                faults[] (where its TAP contradicted itself), notes[]
   points[]     id, image (section of unittests.cfg), verdict, reason, checks, seconds, repro (the command

@@ -153,6 +153,8 @@ class Outputs(Project):
         self.assertEqual((brief.results["target"][0]["walks"], brief.results["counts"]["skip"]), ("brief", 4))
         self.assertIn("--walks brief", self.point(brief, "t.two", "a")["repro"])
         self.assertIn("--walks whole or --image runs it", brief.out)
+        self.assertIn("walks: brief", brief.out)
+        self.assertNotIn("walks:", whole.out)
         named = self.run_tests("--backend", "bochs", "--walks", "brief", "--image", "b")
         self.assertEqual((named.status, named.results["counts"]["pass"]), (0, 4))
         roms = [path.read_bytes() for path in sorted((self.folder / "results").rglob("*.rom"))]
