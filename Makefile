@@ -139,10 +139,9 @@ check-fast: all check-clang
 check-images: all
 	$(Q)./run_tests.sh --fail-stale
 
-# A real hypervisor under test. A smoke set is part of check-fast (tests/kvm); all of it takes minutes.
-# Not --fail-stale: some deviations of Bochs come and go there (spec/known/kvm-6.1.tsv).
+# A real hypervisor under test. A smoke set is part of check-fast (tests/kvm); all of it takes two minutes.
 check-kvm: all
-	$(Q)./run_tests.sh --backend kvm-on-bochs
+	$(Q)./run_tests.sh --backend kvm-on-bochs --fail-stale
 
 check-clang:
 ifneq ($(CLANG),)
