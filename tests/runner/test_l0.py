@@ -144,7 +144,8 @@ class Frames(unittest.TestCase):
             self.assertEqual((self.machine.failure, self.machine.refused), (words, bool(words)))
 
     def test_a_kvm_that_does_not_load(self) -> None:
-        self.come(frame("H", b"kernel=6.1\nproblem=module kvm_intel cannot be loaded: Operation not supported"))
+        self.come(frame("H", b"kernel=6.1\nproblem=module kvm_intel cannot be loaded: Operation not supported\n"
+                        b"problem=there is no /dev/kvm\n"))
         self.all_of()
         self.assertEqual((self.machine.failure, self.machine.refused),
                          ("module kvm_intel cannot be loaded: Operation not supported", False))

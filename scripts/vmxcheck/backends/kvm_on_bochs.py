@@ -164,7 +164,7 @@ class KvmOnBochs(Bochs):
         if not self._machine or not failure:
             return None
         remedy = ("; known to work is --cpu " + " or ".join(WORKING_MODELS) if self.cpu not in WORKING_MODELS
-                  else "; take another kernel with --l0-kernel")
+                  else "; try it without --kvm-param" if self._options.parameters else "; take another kernel with --l0-kernel")
         return "kvm-on-bochs with --cpu %s and Linux %s: %s%s" % (self.cpu, self.version(), failure,
                                                                   "" if self._machine.refused else remedy)
 

@@ -55,7 +55,8 @@ class Kernel:
             return ""  # built in: KVM itself says it
         data = path.read_bytes()
         types = dict(re.findall(rb"\0parmtype=([a-z0-9_]+):([a-z0-9_]+)", data))
-        if name.encode() not in types and name.encode() + b"\0" not in data:  # some have no type, but all a name
+        # Some have no type, but all a name.
+        if name.encode() not in types and not re.search(rb"(?<!\w)" + name.encode() + rb"\0", data):
             return "%s of %s has no such parameter; it has %s" % (module, self.release, b", ".join(sorted(types)).decode())
         if module == "kvm_intel" and types.get(name.encode()) == b"bool" and value not in ("0", "1"):
             return "its value is 0 or 1"
