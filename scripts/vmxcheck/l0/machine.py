@@ -145,7 +145,8 @@ class Machine:
             self.boot_seconds = self.cpu_seconds()
             lines = text.decode("utf-8", "replace").splitlines()
             self.hello = dict(line.partition("=")[::2] for line in lines)
-            self.problem = next((line.partition("=")[2] for line in lines if line.startswith("problem=")), "")  # others follow from it
+            problems = [line.partition("=")[2] for line in lines if line.startswith("problem=")]
+            self.problem = problems[0] if problems else ""  # others follow from it
             if not self.problem:
                 self.problem = _refused(self._parameters, self.hello)
                 self.refused = bool(self.problem)
