@@ -209,22 +209,25 @@ static void set_entry(int fd, uint32_t entry)
 /* Where a processor is, in words. */
 static const char *where(int fd)
 {
-	static char text[256];
+	static char text[320];
 	static union {
 		struct kvm_nested_state state;
 		char space[0x4000];			/* it comes whole or not at all */
 	} nested;
 	struct kvm_regs regs = { 0 };
 	struct kvm_sregs sregs = { 0 };
+	struct kvm_vcpu_events events = { 0 };
 
+	ioctl(fd, KVM_GET_VCPU_EVENTS, &events);
 	ioctl(fd, KVM_GET_REGS, &regs);
 	ioctl(fd, KVM_GET_SREGS, &sregs);
 	nested.state.flags = 0;
 	nested.state.size = sizeof(nested);
 	ioctl(fd, KVM_GET_NESTED_STATE, &nested);
-	snprintf(text, sizeof(text), "RIP %#llx, RFLAGS %#llx, CR0 %#llx, CR3 %#llx, CR4 %#llx, EFER %#llx%s", regs.rip,
+	snprintf(text, sizeof(text), "RIP %#llx, RFLAGS %#llx, CR0 %#llx, CR3 %#llx, CR4 %#llx, EFER %#llx%s%s%s", regs.rip,
 		 regs.rflags, sregs.cr0, sregs.cr3, sregs.cr4, sregs.efer,
-		 nested.state.flags & KVM_STATE_NESTED_GUEST_MODE ? ", in its guest" : "");
+		 nested.state.flags & KVM_STATE_NESTED_GUEST_MODE ? ", in its guest" : "",
+		 events.nmi.pending ? ", an NMI pending" : "", events.nmi.masked ? ", NMIs blocked" : "");
 	return text;
 }
 

@@ -29,7 +29,13 @@ class Deviation:
     parsed: Tuple[Tuple[str, Tuple[str, ...]], ...] = field(default=(), compare=False)
 
     def applies(self, facts: Dict[str, str]) -> bool:
-        return all(any(fnmatchcase(facts.get(key, ""), glob) for glob in globs) for key, globs in self.parsed)
+        return all(any(fnmatchcase(value, glob) for glob in globs for value in _values(key, facts)) for key, globs in self.parsed)
+
+
+def _values(key: str, facts: Dict[str, str]) -> List[str]:
+    """Of the parameters of KVM one has to be as the line says, whatever the others are."""
+    value = facts.get(key, "")
+    return value.split() or [""] if key == "kvm" else [value]
 
 
 def _condition(text: str) -> Tuple[Tuple[str, Tuple[str, ...]], ...]:

@@ -95,7 +95,7 @@ class _Active:
 
 
 class Runner:
-    """run() returns True if it was interrupted. Every job's ledger is complete afterwards."""
+    """run() returns True if it was interrupted. Every job's ledger is complete afterwards. Problem: nothing could be run."""
 
     def __init__(self, jobs: List[Job], parallel: int, temporary: Path, logs: Path, watcher: Watcher,
                  kept: Optional[Path] = None) -> None:
@@ -111,6 +111,7 @@ class Runner:
         self._selector = selectors.DefaultSelector()
         self._stop = False
         self._boots = 0
+        self._heard = False  # of any image
         self.problem: Optional[str] = None  # the logs could not be kept
 
     def run(self) -> bool:
@@ -255,6 +256,7 @@ class Runner:
             if not data and not findings:
                 return
             active.bytes += len(data)
+            self._heard = self._heard or bool(data)
             self._keep(active, data)
             ended = ledger.reader.ended
             for finding in findings:
@@ -322,6 +324,9 @@ class Runner:
             job.ledger.boots -= 1
             self._start_boot(job, active.after, retried=True)
             return
+        unusable = None if self._heard or self._stop else job.backend.unusable()
+        if unusable:  # the same would come of all others
+            raise Problem(unusable + ("; more is in %s" % os.path.relpath(self._logs) if output else ""))
         words = emulator.words or (job.backend.last_words(output) if how == verdict.EXITED else "")
         after = job.ledger.end_boot(how, words, job.limit, now)
         self._tell(job)

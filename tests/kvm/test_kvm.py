@@ -47,6 +47,14 @@ class OnKvm(Real):
             self.assertEqual(set(self.verdicts(run, image).values()), {"pass"}, run.out)
         self.check_target(run.results["target"][0])
 
+    def test_a_parameter_that_this_kernel_has_not(self) -> None:
+        (self.folder / "unittests.cfg").write_text("[capability]\nneeds = vmx\n")
+        for word, reason in (("eptx=0", "has no such parameter; it has .*\\bept, .*\\bvpid\n"), ("ept=2", "its value is 0 or 1\n"),
+                             ("kvm.tdp_mmux=0", "has no such parameter; it has .*\\btdp_mmu, ")):
+            run = self.run_tests("--backend", self.backend, "--kvm-param", word)
+            self.assertEqual((run.status, run.out), (2, ""), run.out)
+            self.assertRegex(run.err, "^run_tests.sh: --kvm-param %s: .*%s" % (word, reason))
+
     def check_target(self, target: "dict[str, str]") -> None:
         self.assertEqual(target["l0_boots"], "1")
         self.assertRegex(target["name"], r"^kvm-6\.\d+ corei7_skylake_x$")

@@ -22,6 +22,14 @@ class Table(unittest.TestCase):
         for condition in ("cpu=core2_*", "smp=2", "cpu=tigerlake,smp=2", "image=TSC", "cpu=tiger"):
             self.assertFalse(self.applies(condition), condition)
 
+    def test_one_parameter_of_kvm_among_others(self) -> None:
+        line = known.parse("a\tkvm=ept=0|unrestricted_guest=0\tw\tr\n", "t.tsv")[0]
+        anything = known.parse("a\tkvm=*\tw\tr\n", "t.tsv")[0]
+        for given, applies in (("ept=0", True), ("enable_shadow_vmcs=0 ept=0", True), ("unrestricted_guest=0 vpid=0", True),
+                               ("ept=1", False), ("", False), ("kvm.ept=0", False)):
+            self.assertEqual(line.applies({"kvm": given}), applies, given)
+            self.assertTrue(anything.applies({"kvm": given}))
+
     def test_the_line_that_applies_is_found(self) -> None:
         table = known.KnownTable(known.parse("a\tsmp=2\tno\t-\n# c\n\na\tcpu=t*\tyes\tbug 1\n", "t.tsv"))
         line = table.find("a", FACTS)

@@ -4,6 +4,7 @@ import io
 import struct
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from typing import List
@@ -15,7 +16,8 @@ from vmxcheck import verdict  # noqa: E402
 from vmxcheck.options import run_parser  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.l0 import disk, kernel  # noqa: E402
-from vmxcheck.l0.machine import HEADER_SIZE, IMAGE_AT, MAILBOX, PATIENCE, Guest, Job, Machine, finding_in  # noqa: E402
+from vmxcheck.l0.machine import BOOT_CPU_SECONDS, BOOT_PATIENCE, HEADER_SIZE, IMAGE_AT, MAILBOX, PATIENCE  # noqa: E402
+from vmxcheck.l0.machine import Guest, Job, Machine, finding_in  # noqa: E402
 from vmxcheck.l0.options import L0Options  # noqa: E402
 from vmxcheck.verdict import Ledger  # noqa: E402
 
@@ -130,19 +132,47 @@ class Frames(unittest.TestCase):
         self.assertFalse(self.machine.alive)
 
     def test_a_parameter_that_kvm_does_not_take(self) -> None:
-        for parameters, words in ((["kvm_intel.ept=0"], "KVM did not take kvm_intel.ept=0: it is Y"), (["kvm_intel.ept=1"], ""),
-                                  (["kvm_intel.x=1"], "this kernel's KVM has no parameter kvm_intel.x")):
+        for parameters, words in (
+                (["kvm_intel.ept=0"], "KVM did not take kvm_intel.ept=0, it is Y: the processor may lack what it needs; leave it out"),
+                (["kvm_intel.ept=1"], ""),
+                (["kvm_intel.x=1"], "this kernel's KVM has no parameter kvm_intel.x: leave it out")):
             self.setUp()
             self.machine._parameters = parameters
             self.come(frame("H", b"kernel=6.1\nkvm_intel.ept=Y"))
             self.all_of()
             self.assertEqual((self.guest.exited, self.guest.words, self.machine.alive), (bool(words), words, not words))
+            self.assertEqual((self.machine.failure, self.machine.refused), (words, bool(words)))
+
+    def test_a_kvm_that_does_not_load(self) -> None:
+        self.come(frame("H", b"kernel=6.1\nproblem=module kvm_intel cannot be loaded: Operation not supported\n"
+                        b"problem=there is no /dev/kvm\n"))
+        self.all_of()
+        self.assertEqual((self.machine.failure, self.machine.refused),
+                         ("module kvm_intel cannot be loaded: Operation not supported", False))
 
     def test_l0_never_came(self) -> None:
         (self.folder / "console").write_text("Linux version 6.1\n")
+        self.assertEqual(self.machine.failure, "")
         self.bochs.exited = True
         self.all_of()
         self.assertEqual(self.guest.words, "L0 did not boot: Linux version 6.1")
+        self.assertEqual(self.machine.failure, "L0's kernel does not boot: Linux version 6.1")
+        (self.folder / "console").unlink()
+        self.assertEqual(self.machine.failure, "L0's kernel does not boot: it says nothing")
+        self.bochs.output = lambda: "0i[] x\n0p[RFB   ] >>PANIC<< no port is free\n"  # type: ignore[method-assign]
+        self.assertEqual(self.machine.failure, "L0's kernel does not boot: Bochs: no port is free")
+
+    def test_a_boot_that_leads_nowhere_ends_by_the_time_of_bochs_own(self) -> None:
+        now = time.monotonic()
+        for used, left in ((0.0, BOOT_CPU_SECONDS), (BOOT_CPU_SECONDS - 2, 2.0), (BOOT_CPU_SECONDS, 0.0)):
+            with mock.patch.object(self.machine, "cpu_seconds", lambda used=used: used):
+                self.assertAlmostEqual(self.guest.alive_until - now, left, delta=5.0 if used == 0 else 1.0)
+        self.machine.sign_of_life = now - BOOT_PATIENCE
+        self.assertLess(self.guest.alive_until, now + 1)
+        self.come(frame("H", b"kernel=6.1"))
+        self.all_of()
+        self.assertGreater(self.guest.alive_until, now + PATIENCE - 1)
+        self.assertEqual(self.machine.failure, "")
 
     def test_only_a_job_that_goes_on_takes_l0_with_it(self) -> None:
         self.come(frame("H", b"kernel=6.1") + frame("S", b"1") + frame("E", b"exit x"))
@@ -260,8 +290,9 @@ class Kernels(unittest.TestCase):
 *--print-uris*) echo "'http://x.org/k.deb' k.deb 100 SHA256:$(sha256sum <$F/vmlinuz | cut -c1-64)" ;;
 *) echo once >>$F/fetched; cp $F/vmlinuz k.deb ;; esac""")
         self.script("dpkg-deb", 'mkdir -p "$3/boot" "$3/lib/modules/6.1.0-9/kernel"; cp "$2" "$3/boot/vmlinuz-6.1.0-9"; '
-                    'cp $F/kvm.ko "$3/lib/modules/6.1.0-9/kernel/"')
-        (self.folder / "kvm.ko").write_bytes(self.module())
+                    'cp $F/kvm*.ko "$3/lib/modules/6.1.0-9/kernel/"')
+        for name in ("kvm.ko", "kvm-intel.ko"):
+            (self.folder / name).write_bytes(self.module())
 
     def script(self, name: str, text: str) -> None:
         path = self.folder / "bin" / name
@@ -269,10 +300,10 @@ class Kernels(unittest.TestCase):
         path.chmod(0o755)
 
     @staticmethod
-    def bzimage() -> bytes:
+    def bzimage(inside: bytes = b"\x7fELF\2" + b"kernel" * 100) -> bytes:
         import lzma
 
-        payload = lzma.compress(b"\x7fELF" + b"kernel" * 100) + b"size"
+        payload = lzma.compress(inside) + b"size"
         data = bytearray(0x1000)
         data[0x1f1], data[0x1fe:0x200], data[0x202:0x206] = 4, b"\x55\xaa", b"HdrS"
         struct.pack_into("<H", data, 0x20e, 0x400)
@@ -284,7 +315,7 @@ class Kernels(unittest.TestCase):
     def module() -> bytes:
         names = b"\0.text\0.BTF\0"
         head = bytearray(64)
-        head[:4] = b"\x7fELF"
+        head[:5] = b"\x7fELF\2"
         struct.pack_into("<Q", head, 0x28, 64)
         struct.pack_into("<HHH", head, 0x3a, 64, 3, 2)
         sections = [(0, 0), (7, 1000), (0, len(names))]
@@ -298,8 +329,8 @@ class Kernels(unittest.TestCase):
     def test_fetched_once_and_unpacked(self) -> None:
         found = self.get()
         self.assertEqual(found.release, "6.1.0-9")
-        self.assertTrue(found.vmlinux.read_bytes().startswith(b"\x7fELFkernel"))
-        module, = found.modules()
+        self.assertTrue(found.vmlinux.read_bytes().startswith(b"\x7fELF\2kernel"))
+        module, _ = found.modules()
         data = module.read_bytes()
         self.assertTrue(data.endswith(b".BTF\0"))
         self.assertEqual(struct.unpack_from("<Q", data, 64 + 64 + 0x20)[0], 0)
@@ -314,6 +345,30 @@ class Kernels(unittest.TestCase):
         (self.folder / "k.deb").write_bytes(self.bzimage())
         self.assertEqual(self.get(str(self.folder / "k.deb")).release, "6.1.0-9")
         self.assertEqual(self.get(str(self.folder / "vmlinuz")).modules(), self.get(str(self.folder / "k.deb")).modules())
+
+    def test_a_vmlinuz_needs_its_modules_unless_kvm_is_built_in(self) -> None:
+        boot, modules = self.folder / "boot", self.folder / "lib/modules/6.1.0-9/kernel"
+        boot.mkdir()
+        (boot / "vmlinuz").write_bytes(self.bzimage())
+        with self.assertRaisesRegex(Problem, "vmlinuz .* module kvm-intel is not in %s.*put it there" % modules.parent):
+            self.get(str(boot / "vmlinuz"))
+        modules.mkdir(parents=True)
+        (modules / "kvm-intel.ko").write_bytes(self.module())
+        self.assertEqual([path.name for path in self.get(str(boot / "vmlinuz")).modules()], ["kvm-intel.ko"])
+        (modules / "kvm-intel.ko").unlink()
+        (boot / "vmlinuz").write_bytes(self.bzimage(b"\x7fELF\2 \0kvm_intel.nested\0"))
+        kernel_ = self.get(str(boot / "vmlinuz"))
+        self.assertEqual((kernel_.modules(), kernel_.refuses("kvm_intel.x=1")), ([], ""))
+
+    def test_parameters_are_looked_for_in_the_modules(self) -> None:
+        types = b"\0parmtype=ept:bool\0parmtype=ple_gap:uint\0vmentry_l1d_flush\0"
+        (self.folder / "kvm-intel.ko").write_bytes(self.module() + types)
+        found = self.get()
+        for word in ("kvm_intel.ept=0", "kvm_intel.ple_gap=12", "kvm_intel.vmentry_l1d_flush=never"):
+            self.assertEqual(found.refuses(word), "", word)
+        self.assertEqual(found.refuses("kvm_intel.eptx=0"), "kvm_intel of 6.1.0-9 has no such parameter; it has ept, ple_gap")
+        self.assertEqual(found.refuses("kvm_intel.ept=maybe"), "its value is 0 or 1")
+        self.assertIn("has no such parameter", found.refuses("kvm.ept=0"))
 
     def test_what_goes_wrong_is_said_in_one_line(self) -> None:
         cases = [
@@ -334,10 +389,23 @@ class Kernels(unittest.TestCase):
                     self.assertIn(word, str(caught.exception))
 
     def test_what_is_no_kernel(self) -> None:
-        for wanted, word in (("/nowhere/k.deb", "No such file"), (str(self.folder / "kvm.ko"), "not a Linux kernel"),
-                             ("Bad Name", "neither a file nor")):
+        cut, empty, small = (self.folder / name for name in ("cut", "empty.deb", "small"))
+        cut.write_bytes(self.bzimage()[:-30])
+        empty.write_bytes(b"")
+        small.write_bytes(self.bzimage(b"\x7fELF\1"))
+        takes = "--l0-kernel takes a Debian package"
+        for wanted, word in (("/nowhere/k.deb", "No such file.*" + takes), (str(self.folder), "Is a directory.*" + takes),
+                             (str(self.folder / "kvm.ko"), "not a Linux kernel.*" + takes), ("Bad Name", "neither a file nor.*" + takes),
+                             ("", "'': neither a file nor"), (str(cut), "cut cannot be unpacked .*Fetch it again"),
+                             (str(small), "no 64-bit vmlinux")):
             with self.assertRaisesRegex(Problem, word):
                 self.get(wanted)
+        self.script("dpkg-deb", "echo 'dpkg-deb: error: not a Debian format archive' >&2; exit 2")
+        with self.assertRaisesRegex(Problem, r"empty.deb cannot be unpacked \(dpkg-deb: .*Fetch it again"):
+            self.get(str(empty))
+        self.script("dpkg-deb", 'mkdir "$3"')
+        with self.assertRaisesRegex(Problem, "the package bash is no kernel: .*" + takes):
+            self.get("bash")
 
     def test_the_cache_is_where_xdg_says(self) -> None:
         self.assertEqual(kernel.cache_folder(None, {"XDG_CACHE_HOME": "/c", "HOME": "/h"}), Path("/c/vmxcheck"))
@@ -357,9 +425,19 @@ class Options(unittest.TestCase):
         self.assertEqual(options.qualified(), ["kvm_intel.nested=1", "kvm_intel.ept=0", "kvm.tdp_mmu=0"])
         self.assertEqual(self.options().words(), [])
 
+    def test_one_parameter_has_one_spelling(self) -> None:
+        options = self.options("--kvm-param", "kvm_intel.ept=N", "--kvm-param", "kvm.tdp_mmu=off", "--kvm-param", "ple_gap=0")
+        self.assertEqual(options.parameters, ("ept=0", "kvm.tdp_mmu=0", "ple_gap=0"))
+
     def test_misuse(self) -> None:
         with self.assertRaisesRegex(Problem, "NAME=VALUE"):
             self.options("--kvm-param", "ept")
+        with self.assertRaisesRegex(Problem, "nested=0: nested VMX is what is tested"):
+            self.options("--kvm-param", "nested=N")
+        with self.assertRaisesRegex(Problem, "vnmi=0: without virtual NMIs"):
+            self.options("--kvm-param", "kvm_intel.vnmi=0")
+        with self.assertRaisesRegex(Problem, "ept is there more than once"):
+            self.options("--kvm-param", "ept=0", "--kvm-param", "kvm_intel.ept=1")
         with self.assertRaisesRegex(Problem, "--kvm-param is for --backend kvm-on-bochs"):
             self.options("--kvm-param", "ept=0", backends=("bochs",))
 

@@ -12,6 +12,8 @@ import sys
 import time
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import TOP, Project  # noqa: E402
@@ -93,6 +95,28 @@ class Disk(Project):
                               env={**self.environment, "TMPDIR": "/proc/nowhere"}, cwd="/proc")
         self.assertNotIn("Traceback", done.stderr)
         self.assertIn(done.returncode, (0, 2))  # /tmp takes its place where it can
+
+
+class Unusable(Project):
+    """A target that turns out to be unfit when it is first used (Linux that does not boot, KVM that does not load)."""
+
+    def run_unfit(self, *words: str) -> SimpleNamespace:
+        with mock.patch("vmxcheck.backends.bochs.Bochs.unusable", lambda self: "the target is unfit: take another"):
+            return self.run_tests(*words)
+
+    def test_that_is_one_line_and_no_verdict_on_the_tests(self) -> None:
+        self.configure("silent", "pass")
+        run = self.run_unfit("-j", "1")
+        self.assertEqual((run.status, run.out, run.results), (2, "", {}))
+        self.assertRegex(run.err, r"\Arun_tests.sh: the target is unfit: take another; more is in \S+/logs\n\Z")
+        self.assertEqual(len(self.processes()), 1)  # nobody tried the other image
+
+    def test_what_came_before_is_kept(self) -> None:
+        self.configure("pass", "silent")
+        run = self.run_unfit("-j", "1")
+        self.assertEqual(run.status, 1)
+        self.assertEqual(set(self.verdicts(run, "pass").values()), {"pass"})
+        self.assertEqual(set(self.verdicts(run, "silent").values()), {"missing"})
 
 
 class CtrlC(Project):

@@ -90,6 +90,10 @@ class Backend:
     def stop(self) -> None:
         """The run is over: end what outlives a boot."""
 
+    def unusable(self) -> Optional[str]:
+        """None, or what was found since the start that lets no image run, with the remedy."""
+        return None
+
     def variant(self) -> str:
         """What the user changed of the target, for the conditions in spec/known."""
         return ""

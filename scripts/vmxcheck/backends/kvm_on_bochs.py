@@ -25,6 +25,7 @@ IPS = 400_000_000
 # Bochs does about 100 million instructions a second, so this many of our seconds make one of L0's.
 SLOWNESS = 8.0
 MOST_DEAD_BOOTS = 2
+WORKING_MODELS = ("corei7_skylake_x", "corei7_haswell_4770")
 
 _BOCHSRC = """\
 config_interface: textconfig
@@ -106,6 +107,10 @@ class KvmOnBochs(Bochs):
         if not self._kernel:
             cache = kernel.cache_folder(self._options.cache, self.settings.environment)
             self._kernel = kernel.get(self._options.kernel, cache, lambda text: print("kvm-on-bochs: " + text, file=sys.stderr))
+            for given, word in zip(("nested=1", *self._options.parameters), self._options.qualified()):
+                why = self._kernel.refuses(word)
+                if why:
+                    raise Problem("--kvm-param %s: %s" % (given, why))
 
     def version(self) -> str:
         return self._kernel.release if self._kernel else "unknown"
@@ -153,6 +158,15 @@ class KvmOnBochs(Bochs):
         self._machine.close()
         shutil.rmtree(self._machine.folder, ignore_errors=True)
         self._machine = None
+
+    def unusable(self) -> Optional[str]:
+        failure = self._machine.failure if self._machine else ""
+        if not self._machine or not failure:
+            return None
+        remedy = ("; known to work is --cpu " + " or ".join(WORKING_MODELS) if self.cpu not in WORKING_MODELS
+                  else "; try it without --kvm-param" if self._options.parameters else "; take another kernel with --l0-kernel")
+        return "kvm-on-bochs with --cpu %s and Linux %s: %s%s" % (self.cpu, self.version(), failure,
+                                                                  "" if self._machine.refused else remedy)
 
     def _boot(self) -> Machine:
         if self._dead_boots >= MOST_DEAD_BOOTS:

@@ -16,6 +16,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Mapping, Optional, Tuple
@@ -24,7 +25,10 @@ from ..errors import Problem
 
 DEFAULT = "linux-image-cloud-amd64"  # Debian 12: Linux 6.1
 MODULES = ("irqbypass", "kvm", "kvm-intel")  # in the order of loading
+BUILT_IN = b"kvm_intel.nested\0"  # a parameter of it, as the kernel itself names it
 INSTEAD = "or name a kernel that is here: --l0-kernel FILE.deb"
+CHOICES = "--l0-kernel takes a Debian package such as %s, its .deb, or a vmlinuz" % DEFAULT
+BROKEN = "is it whole? Fetch it again (apt-get download)"
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,22 @@ class Kernel:
 
     def modules(self) -> List[Path]:
         return [path for path in (self.folder / (name + ".ko") for name in MODULES) if path.exists()]
+
+    def refuses(self, parameter: str) -> str:
+        """Why MODULE.NAME=VALUE cannot be, as far as that is known before L0 runs, or ""."""
+        word, _, value = parameter.partition("=")
+        module, _, name = word.partition(".")
+        path = self.folder / (module.replace("_", "-") + ".ko")
+        if not path.exists():
+            return ""  # built in: KVM itself says it
+        data = path.read_bytes()
+        types = dict(re.findall(rb"\0parmtype=([a-z0-9_]+):([a-z0-9_]+)", data))
+        # Some have no type, but all a name.
+        if name.encode() not in types and not re.search(rb"(?<!\w)" + name.encode() + rb"\0", data):
+            return "%s of %s has no such parameter; it has %s" % (module, self.release, b", ".join(sorted(types)).decode())
+        if module == "kvm_intel" and types.get(name.encode()) == b"bool" and value not in ("0", "1"):
+            return "its value is 0 or 1"
+        return ""
 
 
 def cache_folder(option: Optional[Path], environment: Mapping[str, str]) -> Path:
@@ -63,16 +83,16 @@ def get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kerne
 
 def _get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kernel:
     if wanted and ("/" in wanted or wanted.endswith(".deb") or os.path.exists(wanted)):
-        return _from_file(Path(wanted), cache)
-    package = wanted or DEFAULT
+        return _from_file(Path(wanted), cache, "--l0-kernel " + wanted)
+    package = DEFAULT if wanted is None else wanted
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package):
-        raise Problem("--l0-kernel %s: neither a file nor the name of a package" % package)
+        raise Problem("--l0-kernel %s: neither a file nor the name of a package; %s" % (package or "''", CHOICES))
     name = cache / ("package-" + package)  # which kernel the package is: so that no network is needed the next time
     if name.exists() and (cache / name.read_text().strip() / "release").exists():
         return Kernel(cache / name.read_text().strip())
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as folder:
         deb = _fetch(package, Path(folder), say)
-        kernel = _from_file(deb, cache)
+        kernel = _from_file(deb, cache, "the package " + package)
     name.write_text(kernel.folder.name + "\n")
     return kernel
 
@@ -126,11 +146,12 @@ def _fetch(package: str, folder: Path, say: Callable[[str], None]) -> Path:
 # ---- unpacking
 
 
-def _from_file(path: Path, cache: Path) -> Kernel:
+def _from_file(path: Path, cache: Path, what: str) -> Kernel:
+    """`what`: the file, as the user knows it."""
     try:
         stamp = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     except OSError as error:
-        raise Problem("--l0-kernel %s: %s" % (path, error.strerror)) from None
+        raise Problem("%s: %s; %s" % (what, error.strerror, CHOICES)) from None
     kernel = Kernel(cache / ("kernel-" + stamp))
     if (kernel.folder / "release").exists():
         return kernel
@@ -140,71 +161,83 @@ def _from_file(path: Path, cache: Path) -> Kernel:
         if path.suffix == ".deb":
             tree = Path(temporary) / "tree"
             status, output = _run("dpkg-deb", "-x", str(path), str(tree))
+            if status:
+                raise Problem("%s cannot be unpacked (%s): %s" % (what, _complaint(output), BROKEN))
             images = sorted(tree.glob("boot/vmlinuz-*"))
-            if status or not images:
-                raise Problem("%s: %s" % (path, "not a kernel package: no boot/vmlinuz-* in it" if not status
-                                          else _complaint(output)))
-            _unpack(images[0], tree, part)
+            if not images:
+                raise Problem("%s is no kernel: there is no boot/vmlinuz-* in it; %s" % (what, CHOICES))
+            _unpack(images[0], tree, part, what)
         else:
-            _unpack(path, path.resolve().parent.parent, part)
+            _unpack(path, path.resolve().parent.parent, part, what)
         shutil.rmtree(kernel.folder, ignore_errors=True)
         part.rename(kernel.folder)
     return kernel
 
 
-def _unpack(image: Path, tree: Path, to: Path) -> None:
+def _unpack(image: Path, tree: Path, to: Path, what: str) -> None:
     data = image.read_bytes()
-    release = _release(data, image)
-    (to / "vmlinux").write_bytes(_payload(data, image))
+    release = _release(data, what)
+    vmlinux = _payload(data, what)
+    (to / "vmlinux").write_bytes(vmlinux)
+    modules = tree / "lib/modules" / release
     for name in MODULES:
-        found = sorted((tree / "lib/modules" / release).rglob(name + ".ko*"))
+        found = sorted(modules.rglob(name + ".ko*"))
         if found:
-            (to / (name + ".ko")).write_bytes(_without_extras(_decompressed(found[0].read_bytes(), found[0])))
+            (to / (name + ".ko")).write_bytes(_without_extras(_decompressed(found[0].read_bytes(), str(found[0])), str(found[0])))
+        elif name == MODULES[-1] and BUILT_IN not in vmlinux:
+            raise Problem("%s (%s) has no KVM built in, and its module %s is not in %s: put it there, or name the kernel's .deb"
+                          % (what, release, name, modules))
     (to / "release").write_text(release + "\n")
 
 
-def _release(data: bytes, image: Path) -> str:
+def _release(data: bytes, what: str) -> str:
     if len(data) < 0x1000 or data[0x1fe:0x200] != b"\x55\xaa" or data[0x202:0x206] != b"HdrS":
-        raise Problem("%s: not a Linux kernel for x86 (bzImage)" % image)
+        raise Problem("%s is not a Linux kernel for x86 (bzImage); %s" % (what, CHOICES))
     at = struct.unpack_from("<H", data, 0x20e)[0] + 0x200
     return data[at:at + 256].split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
 
 
-def _payload(data: bytes, image: Path) -> bytes:
+def _payload(data: bytes, what: str) -> bytes:
     """The vmlinux in a bzImage (the kernel's Documentation/x86/boot.rst: payload_offset, payload_length)."""
     offset, length = struct.unpack_from("<II", data, 0x248)
     start = ((data[0x1f1] or 4) + 1) * 512 + offset
     payload = data[start:start + length]
     if payload[:2] != b"\x1f\x8b":
         payload = payload[:-4]  # the size of what is in it
-    vmlinux = _decompressed(payload, image)
-    if vmlinux[:4] != b"\x7fELF":
-        raise Problem("%s: no vmlinux comes out of it" % image)
+    vmlinux = _decompressed(payload, what)
+    if vmlinux[:5] != b"\x7fELF\2":
+        raise Problem("%s: no 64-bit vmlinux comes out of it: %s" % (what, BROKEN))
     return vmlinux
 
 
 _TOOLS = ((b"\x02\x21\x4c\x18", "lz4"), (b"\x28\xb5\x2f\xfd", "zstd"))
 
 
-def _decompressed(data: bytes, what: Path) -> bytes:
-    if data.startswith(b"\xfd7zXZ"):
-        return lzma.decompress(data)
-    if data.startswith(b"\x1f\x8b"):
-        return gzip.decompress(data)
+def _decompressed(data: bytes, what: str) -> bytes:
+    try:
+        if data.startswith(b"\xfd7zXZ"):
+            return lzma.decompress(data)
+        if data.startswith(b"\x1f\x8b"):
+            return gzip.decompress(data)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise Problem("%s cannot be unpacked (%s): %s" % (what, error, BROKEN)) from None
     for magic, tool in _TOOLS:
         if data.startswith(magic):
             try:
                 done = subprocess.run([tool, "-dc"], input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
             except OSError:
-                raise Problem("%s is compressed by %s: install the Debian package %s" % (what.name, tool, tool)) from None
+                raise Problem("%s is compressed by %s: install the Debian package %s" % (what, tool, tool)) from None
             if done.returncode:
-                raise Problem("%s: %s says: %s" % (what.name, tool, done.stderr.decode("utf-8", "replace").strip()[:200]))
+                words = " ".join(done.stderr.decode("utf-8", "replace").split())[:200]
+                raise Problem("%s cannot be unpacked (%s: %s): %s" % (what, tool, words, BROKEN))
             return done.stdout
     return data
 
 
-def _without_extras(module: bytes) -> bytes:
+def _without_extras(module: bytes, what: str) -> bytes:
     """A module without its signature and type information, on which Bochs would spend seconds."""
+    if module[:5] != b"\x7fELF\2":
+        raise Problem("%s is no module for x86-64: %s" % (what, BROKEN))
     if module.endswith(b"~Module signature appended~\n"):
         length = struct.unpack_from(">I", module, len(module) - 28 - 4)[0]
         module = module[:len(module) - 28 - 12 - length]

@@ -33,6 +33,7 @@ MAGIC = b"VMXJOB1\0"
 HEADER_SIZE, IMAGE_AT = 2048, 4096
 
 BOOT_PATIENCE = 240.0  # seconds for the boot of L0
+BOOT_CPU_SECONDS = 60.0  # of Bochs, for the same: several times what it takes
 PATIENCE = 90.0  # seconds without a sign of life
 KEPT_LINES = 400
 
@@ -45,13 +46,13 @@ _FINDING = re.compile(
 
 def _refused(parameters: Sequence[str], hello: Dict[str, str]) -> str:
     """The first MODULE.NAME=VALUE that KVM does not have, in words."""
-    same = {"Y": "1", "y": "1", "N": "0", "n": "0"}
+    same = {"Y": "1", "N": "0"}
     for word in parameters:
         name, _, value = word.partition("=")
         if name not in hello:
-            return "this kernel's KVM has no parameter " + name
-        if same.get(hello[name], hello[name]) != same.get(value, value):
-            return "KVM did not take %s: it is %s" % (word, hello[name])
+            return "this kernel's KVM has no parameter %s: leave it out" % name
+        if same.get(hello[name], hello[name]) != value:
+            return "KVM did not take %s, it is %s: the processor may lack what it needs; leave it out" % (word, hello[name])
     return ""
 
 
@@ -80,6 +81,7 @@ class Machine:
     def __init__(self, launch: Launch, folder: Path, parameters: Sequence[str] = ()) -> None:
         self.folder = folder
         self.problem = ""  # why L0 is not what was asked for
+        self.refused = False  # a parameter is why
         self._parameters = parameters
         (folder / MAILBOX).touch()
         os.truncate(folder / MAILBOX, MAILBOX_SIZE)
@@ -143,7 +145,11 @@ class Machine:
             self.boot_seconds = self.cpu_seconds()
             lines = text.decode("utf-8", "replace").splitlines()
             self.hello = dict(line.partition("=")[::2] for line in lines)
-            self.problem = self.hello.get("problem", "") or _refused(self._parameters, self.hello)
+            problems = [line.partition("=")[2] for line in lines if line.startswith("problem=")]
+            self.problem = problems[0] if problems else ""  # others follow from it
+            if not self.problem:
+                self.problem = _refused(self._parameters, self.hello)
+                self.refused = bool(self.problem)
         elif kind != "P":
             if kind == "E":
                 self.cpu_seconds()
@@ -161,7 +167,19 @@ class Machine:
     @property
     def silent_at(self) -> float:
         """The moment from which on its silence is taken for death."""
-        return self.sign_of_life + (PATIENCE if self.hello else BOOT_PATIENCE)
+        if self.hello:
+            return self.sign_of_life + PATIENCE
+        # A machine that has much else to do boots L0 slowly, but Bochs takes no more of it.
+        return min(self.sign_of_life + BOOT_PATIENCE, time.monotonic() + BOOT_CPU_SECONDS - self.cpu_seconds())
+
+    @property
+    def failure(self) -> str:
+        """Why this boot of L0 is of no use, whatever is run on it, or ""."""
+        if self.problem or self.hello or self.alive:
+            return self.problem
+        said = [line.strip() for line in self.console() if line.strip()]
+        said = said or ["Bochs: " + words for words in re.findall(r">>PANIC<< (.*)", self.emulator.output())]
+        return "L0's kernel does not boot: " + (said[-1][:200] if said else "it says nothing")
 
     def console(self) -> List[str]:
         """The kernel's own console: its last words, if it died."""
