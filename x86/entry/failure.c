@@ -190,10 +190,6 @@ TEST("fail.guest_not_saved", "an entry failure saves nothing in the guest-state 
 {
 	entry_stop_guest_at_once();
 	guest_state_make_different();
-	if (has(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE) && has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)) {
-		vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
-		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, 0x12345678);
-	}
 	vmcs_set_controls(EXITCTL_SAVE_DEBUG_CONTROLS);
 	if (has(EXITCTL_SAVE_IA32_EFER))
 		vmcs_set_controls(EXITCTL_SAVE_IA32_EFER);
@@ -203,6 +199,27 @@ TEST("fail.guest_not_saved", "an entry failure saves nothing in the guest-state 
 	expect_area_kept(FIELD_GUEST, EXIT_MSR_LOADING);
 	expect_bits(vmcs_read(VM_ENTRY_CONTROLS), control_bit(ENTRYCTL_IA32E_MODE_GUEST),
 		    control_bit(ENTRYCTL_IA32E_MODE_GUEST));
+}
+
+GUEST_ASM(guest_spins, "1: jmp 1b");
+
+TEST("fail.guest_not_saved.timer", "an entry failure does not save the VMX-preemption timer's value",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE))
+{
+	enum { TICKS = 0x12345678 };
+
+	entry_stop_guest_at_once();
+	vmcs_set_controls(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
+	FOR_EACH_REASON(reason) {
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, TICKS);
+		fail_by(reason);
+		expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), TICKS);
+	}
+	CASE("a VM exit does");
+	vmcs_write(VMX_PREEMPTION_TIMER_VALUE, 1);
+	guest_run(guest_spins);
+	expect_exit(EXIT_PREEMPTION_TIMER);
+	expect_eq(vmcs_read(VMX_PREEMPTION_TIMER_VALUE), 0);
 }
 
 TEST("entry.host.not_written", "VM entry and VM exit write no host-state field")

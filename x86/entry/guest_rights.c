@@ -193,7 +193,9 @@ static void try_limits(segment_rule rule)
 				candidate.segment[r].rights = (legal.rights & ~(u32)RIGHTS_G) | g | not_usable;
 				CASE("mode %u: %s limit %#x, rights %#x", modes[i], segment_names[r],
 				     candidate.segment[r].limit, candidate.segment[r].rights);
-				if (walk_takes_nth(&turn, 17) && (rule == rule_limit_low ? rule_limit_high : rule_limit_low)(r))
+				if (!walk_takes_nth(&turn, 17) || !(rule == rule_limit_low ? rule_limit_high : rule_limit_low)(r))
+					continue;
+				if (!candidate_is_unusable_cs(r, rule(r)))
 					candidate_try(r, rule(r));
 			}
 			candidate.segment[r] = legal;
@@ -210,6 +212,28 @@ TEST("entry.guest.seg.ar.g_low", "a limit with any of bits 11:0 clear has G = 0"
 TEST("entry.guest.seg.ar.g_high", "a limit with any of bits 31:20 set has G = 1")
 {
 	try_limits(rule_limit_high);
+}
+
+TEST("entry.guest.cs.ar.unusable", "a CS that is legal but for bit 16 (unusable) is legal with it")
+{
+	static const struct attributes limits[] = {
+		{ 0, 0 }, { 0, 0x8000 }, { 0, 0xfffff }, { RIGHTS_G, 0xfff }, { RIGHTS_G, 0xfffff }, { RIGHTS_G, 0xffffffff },
+	};
+
+	for (enum segment_mode mode = 0; mode < SEGMENT_MODES; mode++) {
+		if (!candidate_begin(mode))
+			continue;
+		for (u32 n = 0, turn = 0; n < 256 * 4 * ARRAY_SIZE(limits); n++) {
+			const struct attributes *limit = &limits[n >> 10];
+			struct segment *cs = &candidate.segment[SEG_CS];
+
+			cs->limit = limit->limit;
+			cs->rights = RIGHTS_NOT_USABLE | limit->rights | (n & 0xff) | (n & 0x300) << 5;
+			CASE("mode %u: CS limit %#x, rights %#x", mode, cs->limit, cs->rights);
+			if (candidate_legal(SEG_CS) && walk_takes_nth(&turn, 5))
+				candidate_try(SEG_CS, true);
+		}
+	}
 }
 
 TEST("entry.guest.seg.unusable_ok", "limit and rights of unusable SS, DS, ES, FS and GS are not checked")

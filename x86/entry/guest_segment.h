@@ -71,5 +71,11 @@ bool candidate_begin(enum segment_mode mode);
 /* Do all rules hold for register r? CS and SS are judged together: each has rules that look at the other. */
 bool candidate_legal(enum segment_register r);
 
+/*
+ * CS is marked unusable, and legal all the same: its bit 16 is not checked, and excuses it from nothing. To take
+ * such a CS is a requirement of its own (entry.guest.cs.ar.unusable); the walks of the others only refuse them.
+ */
+bool candidate_is_unusable_cs(enum segment_register r, bool legal);
+
 /* Write register r of the candidate, CS and SS to the VMCS, and try to enter. */
 void candidate_try(enum segment_register r, bool legal);

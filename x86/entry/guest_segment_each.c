@@ -24,6 +24,8 @@ static void try_each(enum segment_register r)
 	WALK_OVER(i, 0, 4096) {
 		candidate.segment[r].rights = rights_of(i);
 		CASE("%s rights %#x", segment_names[r], candidate.segment[r].rights);
+		if (candidate_is_unusable_cs(r, candidate_legal(r)))
+			continue;
 		vmcs_write(segment_rights(r), candidate.segment[r].rights);
 		expect_guest_state(candidate_legal(r));
 	}

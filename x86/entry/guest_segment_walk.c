@@ -71,6 +71,11 @@ bool candidate_legal(enum segment_register r)
 	return others_hold(r, NULL);
 }
 
+bool candidate_is_unusable_cs(enum segment_register r, bool legal)
+{
+	return r == SEG_CS && !usable(SEG_CS) && legal;
+}
+
 /* Would the rule decide, and refuse, if the register were usable? */
 static bool would_be_refused(enum segment_register r, segment_rule rule)
 {
@@ -93,7 +98,7 @@ static void try_if_rule_decides(enum segment_mode mode, enum segment_register r,
 
 	if (!usable(r) && !would_be_refused(r, rule))
 		return;
-	if (!others_hold(r, rule))
+	if (!others_hold(r, rule) || candidate_is_unusable_cs(r, holds(r, rule)))
 		return;
 	if (!walk_takes_nth(&tries[holds(r, rule)], 17))
 		return;

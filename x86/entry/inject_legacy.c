@@ -37,31 +37,41 @@ static void prepare_task_gate(u8 vector)
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 
+static void expect_task_switch(u32 event)
+{
+	enum { SOURCE_TASK_GATE = 3u << 30 };
+
+	vmcs_reset();
+	guest_baseline();
+	entry_stop_guest_at_once();	/* should nothing be injected */
+	prepare_task_gate(event & 0xff);
+	CASE("interruption information %#x", event);
+	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, event);
+	vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, 0x5a);
+	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, 2);
+	guest_enter();
+	expect_exit(EXIT_TASK_SWITCH, .qualification = (u32)SOURCE_TASK_GATE | GDT_OTHER_TSS);
+	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), ~(u64)INTERRUPTION_NMI_UNBLOCKING, event);
+	if (event & INTERRUPTION_ERROR_CODE)
+		expect_eq(vmcs_read(IDT_VECTORING_ERROR_CODE), 0x5a);
+}
+
 TEST("inject.task_gate", "injection through a task gate exits with reason 9, source 3, and the event")
 {
 	static const u32 events[] = {
 		INJECT(EXTERNAL, 0x21), INJECT(NMI, VECTOR_NMI), INJECT(HARDWARE, VECTOR_UD),
 		INJECT(HARDWARE, VECTOR_GP) | INTERRUPTION_ERROR_CODE, INJECT(SOFTWARE_INTERRUPT, 0x80),
-		INJECT(SOFTWARE_EXCEPTION, VECTOR_BP), INJECT(PRIVILEGED, VECTOR_DB),
+		INJECT(SOFTWARE_EXCEPTION, VECTOR_BP),
 	};
-	enum { SOURCE_TASK_GATE = 3u << 30 };
 
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
-		vmcs_reset();
-		guest_baseline();
-		entry_stop_guest_at_once();	/* should nothing be injected */
-		prepare_task_gate(events[i] & 0xff);
-		CASE("interruption information %#x", events[i]);
-		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, events[i]);
-		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, 0x5a);
-		vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, 2);
-		guest_enter();
-		expect_exit(EXIT_TASK_SWITCH, .qualification = (u32)SOURCE_TASK_GATE | GDT_OTHER_TSS);
-		expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), ~(u64)INTERRUPTION_NMI_UNBLOCKING, events[i]);
-		if (events[i] & INTERRUPTION_ERROR_CODE)
-			expect_eq(vmcs_read(IDT_VECTORING_ERROR_CODE), 0x5a);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		expect_task_switch(events[i]);
 	nmi_unblock();
+}
+
+TEST("inject.task_gate.int1", "so does an injected INT1")
+{
+	expect_task_switch(INJECT(PRIVILEGED, VECTOR_DB));
 }
 
 /* Real-address mode: IVT at 0, code and stack in the segment of 64 KBytes at 10000H, which EPT gives RAM of its own. */

@@ -59,33 +59,43 @@ TEST("inject.nested_exception", "a fault in delivery exits by the exception bitm
 	}
 }
 
+/* Inject, exit for a fault in the delivery, and inject what that exit reported. */
+static void reinject(u32 event)
+{
+	const u32 vector = event & 0xff, type = event & INTERRUPTION_TYPE_MASK;
+	const bool software = type >= INTERRUPTION_TYPE_SOFTWARE_INTERRUPT;
+
+	CASE("interruption information %#x", event);
+	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_NP));
+	inject_through_absent_gate(event, 0);
+	expect_exit(EXIT_EXCEPTION_OR_NMI);
+	arrival.count = 0;
+	interrupt_handle(vector, note_arrival);
+	vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION,
+		   vmcs_read(IDT_VECTORING_INFORMATION) & ~(u64)INTERRUPTION_NMI_UNBLOCKING);
+	vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, vmcs_read(IDT_VECTORING_ERROR_CODE));
+	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, vmcs_read(EXIT_INSTRUCTION_LENGTH));
+	guest_resume();
+	expect_arrival(vector, (u64)guest_start + (software ? 2 : 0));
+	interrupt_handle(vector, NULL);
+	nmi_unblock();
+}
+
 TEST("inject.idtv_reinject", "what IDT-vectoring information holds can be injected again")
 {
 	static const u32 again[] = {
 		INJECT(EXTERNAL, 0x55), INJECT(NMI, VECTOR_NMI), INJECT(HARDWARE, VECTOR_UD),
 		INJECT(HARDWARE, VECTOR_AC) | INTERRUPTION_ERROR_CODE, INJECT(SOFTWARE_INTERRUPT, 0x77),
-		INJECT(SOFTWARE_EXCEPTION, VECTOR_BP), INJECT(PRIVILEGED, VECTOR_DB),
+		INJECT(SOFTWARE_EXCEPTION, VECTOR_BP),
 	};
 
-	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_NP));
-	for (size_t i = 0; i < ARRAY_SIZE(again); i++) {
-		const u32 vector = again[i] & 0xff, type = again[i] & INTERRUPTION_TYPE_MASK;
-		const bool software = type >= INTERRUPTION_TYPE_SOFTWARE_INTERRUPT;
+	for (size_t i = 0; i < ARRAY_SIZE(again); i++)
+		reinject(again[i]);
+}
 
-		CASE("interruption information %#x", again[i]);
-		inject_through_absent_gate(again[i], 0);
-		expect_exit(EXIT_EXCEPTION_OR_NMI);
-		arrival.count = 0;
-		interrupt_handle(vector, note_arrival);
-		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION,
-			   vmcs_read(IDT_VECTORING_INFORMATION) & ~(u64)INTERRUPTION_NMI_UNBLOCKING);
-		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, vmcs_read(IDT_VECTORING_ERROR_CODE));
-		vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, vmcs_read(EXIT_INSTRUCTION_LENGTH));
-		guest_resume();
-		expect_arrival(vector, (u64)guest_start + (software ? 2 : 0));
-		interrupt_handle(vector, NULL);
-		nmi_unblock();
-	}
+TEST("inject.idtv_reinject.int1", "the same of an INT1")
+{
+	reinject(INJECT(PRIVILEGED, VECTOR_DB));
 }
 
 TEST("inject.double_fault", "a fault in the delivery of a contributory exception is #DF, of an interrupt itself")
