@@ -98,6 +98,12 @@ static void expect_pending(void (*function)(void), u32 reason)
 {
 	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
 	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_UD));
+
+	/* A hypervisor below this one that maps the pages late has then done it. */
+	CASE("no breakpoint");
+	run_with(function, 0x400, 0);
+	expect_exit(reason);
+	expect_eq(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 	for (u32 n = 0; n < 4; n++)
 		for (u32 global = 0; global < 2; global++) {
 			CASE("breakpoint %u, global %u", n, global);
