@@ -33,7 +33,7 @@ MAGIC = b"VMXJOB1\0"
 HEADER_SIZE, IMAGE_AT = 2048, 4096
 
 BOOT_PATIENCE = 240.0  # seconds for the boot of L0
-BOOT_CPU_SECONDS = 60.0  # of Bochs, for the same: several times what it takes
+BOOT_CPU_SECONDS = 120.0  # of Bochs, for the same: many times what it takes
 PATIENCE = 90.0  # seconds without a sign of life
 KEPT_LINES = 400
 
