@@ -54,6 +54,18 @@ ENTRY_CHECK("entry.ctl.entry.msrload.paw", "the VM-entry MSR-load address is wit
 	    ALWAYS, FIELDS(VM_ENTRY_MSR_LOAD_ADDRESS), .prepare = use_ENTRY_MSR_LOAD,
 	    .bad = ABOVE_PHYSICAL_WIDTH, .refused = INVALID_CONTROLS, .good = WITHIN_PHYSICAL_WIDTH(~0xfull));
 
+/* Also a list whose last byte would be a low address again: 64 bits are not enough to add its length. */
+static void expect_too_high(enum vmcs_field address, u32 count, u64 end)
+{
+	CASE("%u entries, the last one behind the last byte", count);
+	vmcs_write(address, end - 16 * count + 16);
+	expect_outcome(entry_attempt(true), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+
+	CASE("%u entries from the last 16 bytes below 2^64", count);
+	vmcs_write(address, -16ull);
+	expect_outcome(entry_attempt(true), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+}
+
 /* Lists no longer than every processor takes (512 entries: IA32_VMX_MISC[27:25] = 0). */
 static void check_last_byte(enum vmcs_field address, enum vmcs_field count, struct outcome accepted)
 {
@@ -65,10 +77,7 @@ static void check_last_byte(enum vmcs_field address, enum vmcs_field count, stru
 		CASE("%u entries that end with the last byte", counts[i]);
 		vmcs_write(address, end - 16 * counts[i]);
 		expect_outcome(entry_attempt(true), accepted);
-
-		CASE("%u entries, the last one behind the last byte", counts[i]);
-		vmcs_write(address, end - 16 * counts[i] + 16);
-		expect_outcome(entry_attempt(true), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+		expect_too_high(address, counts[i], end);
 	}
 }
 
@@ -88,9 +97,7 @@ TEST("entry.ctl.exit.msrload.last_byte", "the VM-exit MSR-load area ends within 
 
 	for (u32 count = 1; count <= 512; count *= 2) {
 		vmcs_write(VM_EXIT_MSR_LOAD_COUNT, count);
-		CASE("%u entries, the last one behind the last byte", count);
-		vmcs_write(VM_EXIT_MSR_LOAD_ADDRESS, end - 16 * count + 16);
-		expect_outcome(entry_attempt(true), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
+		expect_too_high(VM_EXIT_MSR_LOAD_ADDRESS, count, end);
 
 		CASE("%u entries that end with the last byte", count);
 		vmcs_write(VM_EXIT_MSR_LOAD_ADDRESS, end - 16 * count);
