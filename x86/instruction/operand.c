@@ -4,9 +4,13 @@
 
 #include "libc/string.h"
 
+/* What _fs below adds to the address: base of FS, an index of 64 bits times 8, a displacement. */
+enum { FS_DISPLACEMENT = 0x123450 };
+static const u64 fs_index = 0xfffffffffffff123;
+
 /*
- * One instruction on an operand at an address, and the same with RBP as the base, which
- * makes the segment SS. All arithmetic flags are set before; the register is RAX.
+ * One instruction on an operand at an address, the same with RBP as the base, which
+ * makes the segment SS, and through FS. All arithmetic flags are set before; the register is RAX.
  */
 #define SET_FLAGS "pushfq; orq $0x8d5, (%%rsp); popfq; "
 #define FORM(name, before, after)									\
@@ -20,6 +24,14 @@ static struct fault name##_ss(u64 address, u64 rax)							\
 {													\
 	return TRY(asm volatile("xchg %[a], %%rbp; " SET_FLAGS before "(%%rbp)" after "; xchg %[a], %%rbp" \
 				: "+a"(rax), [a] "+D"(address) : : "cc", "memory"));			\
+}													\
+													\
+static struct fault name##_fs(u64 address, u64 rax)							\
+{													\
+	return TRY(asm volatile(SET_FLAGS before "%%fs:%c[d](%[a],%[i],8)" after			\
+				: "+a"(rax)								\
+				: [a] "D"(address), [i] "c"(fs_index), [d] "i"(FS_DISPLACEMENT)		\
+				: "cc", "memory"));							\
 }
 
 FORM(do_vmxon, "vmxon ", "")
@@ -33,21 +45,21 @@ FORM(do_invvpid, "invvpid ", ", %%rax")
 
 static const struct form {
 	const char *name;
-	struct fault (*ds)(u64 address, u64 rax), (*ss)(u64 address, u64 rax);
+	struct fault (*ds)(u64 address, u64 rax), (*ss)(u64 address, u64 rax), (*fs)(u64 address, u64 rax);
 	u64 rax;
 	u32 size;
 	bool writes;
 	bool outside;		/* of VMX operation: in it there are other reasons to fail */
 	u32 need;
 } forms[] = {
-	{ "VMXON", do_vmxon, do_vmxon_ss, 0, 8, false, true, 0 },
-	{ "VMCLEAR", do_vmclear, do_vmclear_ss, 0, 8, false, false, 0 },
-	{ "VMPTRLD", do_vmptrld, do_vmptrld_ss, 0, 8, false, false, 0 },
-	{ "VMPTRST", do_vmptrst, do_vmptrst_ss, 0, 8, true, false, 0 },
-	{ "VMREAD", do_vmread, do_vmread_ss, GUEST_RIP, 8, true, false, 0 },
-	{ "VMWRITE", do_vmwrite, do_vmwrite_ss, GUEST_RIP, 8, false, false, 0 },
-	{ "INVEPT", do_invept, do_invept_ss, 1, 16, false, false, CAP_INVEPT_SINGLE_CONTEXT },
-	{ "INVVPID", do_invvpid, do_invvpid_ss, 1, 16, false, false, CAP_INVVPID_SINGLE_CONTEXT },
+	{ "VMXON", do_vmxon, do_vmxon_ss, do_vmxon_fs, 0, 8, false, true, 0 },
+	{ "VMCLEAR", do_vmclear, do_vmclear_ss, do_vmclear_fs, 0, 8, false, false, 0 },
+	{ "VMPTRLD", do_vmptrld, do_vmptrld_ss, do_vmptrld_fs, 0, 8, false, false, 0 },
+	{ "VMPTRST", do_vmptrst, do_vmptrst_ss, do_vmptrst_fs, 0, 8, true, false, 0 },
+	{ "VMREAD", do_vmread, do_vmread_ss, do_vmread_fs, GUEST_RIP, 8, true, false, 0 },
+	{ "VMWRITE", do_vmwrite, do_vmwrite_ss, do_vmwrite_fs, GUEST_RIP, 8, false, false, 0 },
+	{ "INVEPT", do_invept, do_invept_ss, do_invept_fs, 1, 16, false, false, CAP_INVEPT_SINGLE_CONTEXT },
+	{ "INVVPID", do_invvpid, do_invvpid_ss, do_invvpid_fs, 1, 16, false, false, CAP_INVVPID_SINGLE_CONTEXT },
 };
 
 enum { PF_WRITE = BIT(1), PF_PRESENT = BIT(0) };
@@ -129,6 +141,28 @@ TEST("insn.pf.mem_operand", "A memory operand on a page that is not present rais
 		expect_no_fault(fault);
 	}
 	vmcs_reset();
+}
+
+TEST("insn.pf.fs_operand", "A memory operand is at the base of FS, plus base, scaled index and displacement")
+{
+	const u64 fs_base = 0x7654321000, sum = fs_base + 8 * fs_index + FS_DISPLACEMENT;
+
+	const u64 before = rdmsr(IA32_FS_BASE);
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++) {
+		const struct form *form = &forms[i];
+
+		if (!possible(form))
+			continue;
+		begin_form(form);
+		wrmsr(IA32_FS_BASE, fs_base);
+		const struct fault fault = form->fs(PAGE_WINDOW + 8 - sum, form->rax);
+
+		CASE("%s", form->name);
+		expect_page_fault(fault, form->writes ? PF_WRITE : 0, PAGE_WINDOW + 8);
+		end_form(form);
+	}
+	wrmsr(IA32_FS_BASE, before);
 }
 
 TEST("insn.pf.flags_preserved", "VMREAD and VMWRITE whose memory operand faults leave RFLAGS as it was")
