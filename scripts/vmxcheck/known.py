@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Known deviations of a target: spec/known/TARGET.tsv (the format is in spec/known/README).
 
-A line turns the fail, crash or hang of its test into the verdict `known`, on the targets that its condition
-names and on no other. A line whose test passes where it applies is stale.
+A line turns the fail of its test (or its crash or hang, where the line says so) into the verdict `known`, on the
+targets that its condition names and on no other. It may say how many of the checks may fail: one more is another
+deviation. A line whose test passes where it applies is stale.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from .errors import Problem
+from .verdict import CRASH, FAIL, HANG, Outcome
 
-CONDITION_KEYS = ("cpu", "smp", "image", "kvm")
+CONDITION_KEYS = ("cpu", "smp", "image", "kvm")  # where
+EXTENT_KEYS = ("verdict", "failed")  # how far the line goes there
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,16 @@ class Deviation:
     reference: str
     where: str  # FILE:LINE
     parsed: Tuple[Tuple[str, Tuple[str, ...]], ...] = field(default=(), compare=False)
+    verdicts: Tuple[str, ...] = (FAIL,)
+    most_failed: Optional[int] = None
+
+    def excuses(self, outcome: Outcome) -> bool:
+        return outcome.verdict in self.verdicts and (self.most_failed is None or outcome.failed <= self.most_failed)
+
+    def extent(self) -> str:
+        """What it excuses, for the report of something that it does not."""
+        text = " or ".join(self.verdicts)
+        return text if self.most_failed is None else "%s of at most %d check%s" % (text, self.most_failed, "s"[self.most_failed == 1:])
 
     def applies(self, facts: Dict[str, str]) -> bool:
         return all(any(fnmatchcase(value, glob) for glob in globs for value in _values(key, facts)) for key, globs in self.parsed)
@@ -38,17 +51,26 @@ def _values(key: str, facts: Dict[str, str]) -> List[str]:
     return value.split() or [""] if key == "kvm" else [value]
 
 
-def _condition(text: str) -> Tuple[Tuple[str, Tuple[str, ...]], ...]:
-    if text == "-":
-        return ()
-    terms = []
-    for term in text.split(","):
+def _terms(text: str) -> Dict[str, Tuple[str, ...]]:
+    terms: Dict[str, Tuple[str, ...]] = {}
+    for term in text.split(",") if text != "-" else ():
         key, equals, value = term.partition("=")
-        if not equals or key not in CONDITION_KEYS or not all(value.split("|")):
-            raise ValueError("bad condition `%s`: it is `-`, or KEY=GLOB[|GLOB...] joined by commas, KEY one of %s"
-                             % (text, ", ".join(CONDITION_KEYS)))
-        terms.append((key, tuple(value.split("|"))))
-    return tuple(terms)
+        if not equals or key not in CONDITION_KEYS + EXTENT_KEYS or key in terms or not all(value.split("|")):
+            raise ValueError("bad condition `%s`: it is `-`, or KEY=GLOB[|GLOB...] joined by commas, each KEY once and one of %s"
+                             % (text, ", ".join(CONDITION_KEYS + EXTENT_KEYS)))
+        terms[key] = tuple(value.split("|"))
+    return terms
+
+
+def _deviation(identity: str, condition: str, why: str, reference: str, where: str) -> Deviation:
+    terms = _terms(condition)
+    verdicts = terms.pop("verdict", (FAIL,))
+    failed = terms.pop("failed", ())
+    if not set(verdicts) <= {FAIL, CRASH, HANG}:
+        raise ValueError("bad condition `%s`: verdict is fail, crash or hang" % condition)
+    if failed and not (len(failed) == 1 and failed[0].isascii() and failed[0].isdigit() and int(failed[0])):
+        raise ValueError("bad condition `%s`: failed is a number of checks" % condition)
+    return Deviation(identity, condition, why, reference, where, tuple(terms.items()), verdicts, int(failed[0]) if failed else None)
 
 
 def parse(text: str, name: str) -> List[Deviation]:
@@ -62,7 +84,7 @@ def parse(text: str, name: str) -> List[Deviation]:
             raise Problem("%s: a line is id, condition, why, reference, separated by one TAB each, none of them empty" % where)
         identity, condition, why, reference = (column.strip() for column in columns)
         try:
-            lines.append(Deviation(identity, condition, why, reference, where, _condition(condition)))
+            lines.append(_deviation(identity, condition, why, reference, where))
         except ValueError as error:
             raise Problem("%s: %s" % (where, error)) from None
     return lines
@@ -86,9 +108,7 @@ class KnownTable:
         except (OSError, UnicodeDecodeError) as error:
             raise Problem("%s: cannot be read: %s" % (path, error)) from None
 
-    def find(self, test: str, facts: Dict[str, str]) -> Optional[Deviation]:
-        """The line that excuses this test here; `facts` has the keys of CONDITION_KEYS."""
-        for line in self._by_id.get(test, []):
-            if line.applies(facts):
-                return line
-        return None
+    def find(self, test: str, facts: Dict[str, str], outcome: Optional[Outcome] = None) -> Optional[Deviation]:
+        """The line for this test here, one that excuses the outcome if there is one; `facts` has the keys of CONDITION_KEYS."""
+        lines = [line for line in self._by_id.get(test, []) if line.applies(facts)]
+        return next((line for line in lines if outcome and line.excuses(outcome)), lines[0] if lines else None)

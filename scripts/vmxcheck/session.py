@@ -217,10 +217,12 @@ class Session:
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics, round=job.round)
         facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()}
-        line = self._tables[job.backend.target()].find(outcome.id, facts)
-        if line and outcome.verdict in (FAIL, CRASH, HANG):
+        line = self._tables[job.backend.target()].find(outcome.id, facts, outcome)
+        if line and line.excuses(outcome):
             point.verdict = KNOWN
             point.known = _excuse(line)
+        elif line and outcome.verdict in (FAIL, CRASH, HANG):
+            point.diagnostics = (point.diagnostics + "\n# not excused: %s is for a %s" % (line.where, line.extent())).lstrip("\n")
         elif line and outcome.verdict == PASS:
             self._results.add_stale(line, target)
         return self._old(point, job)

@@ -35,11 +35,19 @@ class Point:
 
     @property
     def checks(self) -> int:
+        return self._number("checks", 0 if self.directive == "SKIP" else 1)
+
+    @property
+    def failed(self) -> int:
+        """How many of the checks failed."""
+        return self._number("failed", 0 if self.ok else 1)
+
+    def _number(self, key: str, otherwise: int) -> int:
         for line in self.yaml:
-            match = re.fullmatch(r"checks: *([0-9]{1,18})\s*", line)
+            match = re.fullmatch(key + r": *([0-9]{1,18})\s*", line)
             if match:
                 return int(match.group(1))
-        return 0 if self.directive == "SKIP" else 1
+        return otherwise
 
 
 @dataclass

@@ -8,6 +8,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import TOP, Project  # noqa: E402
 from vmxcheck import known  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
+from vmxcheck.verdict import Outcome  # noqa: E402
 
 FACTS = {"cpu": "tigerlake", "smp": "1", "image": "tsc"}
 
@@ -36,10 +37,20 @@ class Table(unittest.TestCase):
         self.assertEqual((line.why, line.reference, line.where), ("yes", "bug 1", "t.tsv:4"))
         self.assertIsNone(table.find("a.b", FACTS))
 
+    def test_the_line_that_excuses_is_preferred(self) -> None:
+        table = known.KnownTable(known.parse("a\t-\tfails\t-\na\tfailed=3,verdict=fail|hang\thangs\t-\n", "t.tsv"))
+        for verdict, failed, why in (("fail", 9, "fails"), ("hang", 0, "hangs"), ("hang", 4, "fails"), ("crash", 0, "fails")):
+            outcome = Outcome("a", "", verdict, failed=failed)
+            line = table.find("a", FACTS, outcome)
+            self.assertEqual(line.why, why)
+            self.assertEqual(line.excuses(outcome), (verdict, failed) in (("fail", 9), ("hang", 0)))
+
     def test_bad_lines(self) -> None:
         for text, part in (("a\t-\twhy\n", "t.tsv:1: a line is"), ("a\t-\t\tref\n", "none of them empty"),
                            ("x\t-\tw\tr\n\na\tcpu\tw\tr\n", "t.tsv:3: bad condition `cpu`"),
-                           ("a\tmemory=1\tw\tr\n", "bad condition"), ("a\tcpu=a|\tw\tr\n", "bad condition"), ("a - b c\n", "TAB")):
+                           ("a\tmemory=1\tw\tr\n", "bad condition"), ("a\tcpu=a,cpu=b\tw\tr\n", "each KEY once"),
+                           ("a\tverdict=skip\tw\tr\n", "verdict is fail, crash or hang"),
+                           ("a\tfailed=0\tw\tr\n", "failed is a number"), ("a\tfailed=1|2\tw\tr\n", "failed is a number"), ("a\tcpu=a|\tw\tr\n", "bad condition"), ("a - b c\n", "TAB")):
             with self.assertRaises(Problem) as caught:
                 known.parse(text, "t.tsv")
             self.assertIn(part, str(caught.exception))
@@ -58,7 +69,7 @@ class Run(Project):
 
     def test_excused(self) -> None:
         self.configure("fail", "die", "pass")
-        self.known_line("image=fail|die")
+        self.known_line("image=fail|die,verdict=fail|crash")
         run = self.run_tests("-j", "2", "--fail-stale")
         self.assertEqual(run.status, 0, run.out)
         self.assertEqual(run.results["counts"]["known"], 2)
@@ -67,6 +78,24 @@ class Run(Project):
         excused = [p for p in run.results["points"] if p["verdict"] == "known"]
         self.assertEqual({p["known"] for p in excused}, {"it adds badly (bug 7)"})
         self.assertIn("expected 3, actual 2", excused[0]["reason"])
+
+    def test_a_crash_is_not_the_failure_that_is_known(self) -> None:
+        self.configure("die")
+        self.known_line("image=die")
+        run = self.run_tests()
+        self.assertEqual(run.status, 1)
+        self.assertIn("# not excused: spec/known/bochs-2.7.tsv:1 is for a fail\n", run.out)
+
+    def test_no_more_checks_than_are_known(self) -> None:
+        self.configure("fail")
+        self.known_line("failed=1")
+        self.assertEqual(self.run_tests().status, 0)
+        self.configure("fail_twice")
+        run = self.run_tests()
+        self.assertEqual(run.status, 1)
+        self.assertIn("# not excused: spec/known/bochs-2.7.tsv:1 is for a fail of at most 1 check\n", run.out)
+        self.known_line("failed=2")
+        self.assertEqual(self.run_tests().status, 0)
 
     def test_only_where_it_applies(self) -> None:
         self.configure("fail")
