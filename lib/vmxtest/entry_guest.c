@@ -144,6 +144,17 @@ void entry_fail_after_guest_state(void)
 	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 1);
 }
 
+void entry_stop_guest_and_events_at_once(void)
+{
+	if (!has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)) {
+		entry_fail_after_guest_state();
+		return;
+	}
+	entry_stop_guest_at_once();
+	vmcs_write(GUEST_IDTR_LIMIT, 0);
+	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
+}
+
 bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification)
 {
 	const bool fails_later = vmcs_read(VM_ENTRY_MSR_LOAD_COUNT);
@@ -158,9 +169,8 @@ bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification
 	else
 		passed = check_entered(file, line, outcome);
 	entry_guest_put_back();
-	/* A failed entry leaves blocking by NMI as it was, which is another test's business (entry.fail). */
-	if (outcome.kind == OUTCOME_ENTRY_FAILURE && fails_later)
-		nmi_unblock();
+	/* What a failed entry or an exit leaves of blocking by NMI is another test's business (entry.fail, after). */
+	nmi_unblock();
 	return passed;
 }
 
