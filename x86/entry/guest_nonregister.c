@@ -208,13 +208,9 @@ static void walk_states(rule one)
 	}
 }
 
-/* The candidates' guest. It is stopped at once; but in the wait-for-SIPI state, which needs another processor for that. */
 static void begin_walk(u32 activity)
 {
-	if (activity == ACTIVITY_WAIT_FOR_SIPI)
-		entry_fail_after_guest_state();
-	else
-		entry_stop_guest_and_events_at_once();
+	entry_stop_guest_in(activity);
 	entry_guest_pae();
 	vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, 2);
 	entry_guest_keep();
@@ -259,7 +255,6 @@ static void walk_activity(rule one, u32 activity)
 	end_walk();
 }
 
-/* Every activity that a guest can be stopped in. */
 static void walk(rule one)
 {
 	for (u32 activity = ACTIVITY_ACTIVE; activity <= ACTIVITY_SHUTDOWN; activity++)
@@ -293,7 +288,7 @@ TEST("entry.guest.activity.range", "the activity state is one that IA32_VMX_MISC
 
 TEST("entry.guest.activity.hlt_dpl", "activity state HLT needs SS.DPL = 0", NEEDS(CAP_MISC_ACTIVITY_HLT))
 {
-	entry_stop_guest_and_events_at_once();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
 	entry_guest_keep();
 	now.interruptibility = now.injection = 0;
 	for (u32 n = 0; n < 3 * 4 * 2; n++) {
@@ -304,6 +299,7 @@ TEST("entry.guest.activity.hlt_dpl", "activity state HLT needs SS.DPL = 0", NEED
 		if (!activity_supported())
 			continue;
 		CASE("activity %u, SS.DPL %u, SS unusable %u", now.activity, now.ss_dpl, unusable != 0);
+		entry_stop_guest_in(now.activity);
 		vmcs_write(GUEST_ACTIVITY_STATE, now.activity);
 		vmcs_write(GUEST_CS_SELECTOR, 8 | now.ss_dpl);
 		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_L | RIGHTS_G | now.ss_dpl << 5);
@@ -370,7 +366,7 @@ TEST("entry.guest.activity.sipi_blocking",
 
 TEST("entry.guest.intr.reserved", "bits 31:5 of the interruptibility state are 0")
 {
-	entry_stop_guest_and_events_at_once();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
 	entry_guest_keep();
 	for (u32 bit = 5; bit < 32; bit++) {
 		CASE("interruptibility %#lx", BIT(bit));
@@ -422,7 +418,7 @@ TEST("entry.guest.intr.nmi_sti", "an NMI with blocking by STI is refused with qu
 {
 	bool refused = false;
 
-	entry_stop_guest_and_events_at_once();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
 	entry_guest_keep();
 	now.activity = ACTIVITY_ACTIVE;
 	now.injection = INJECT(NMI, VECTOR_NMI);

@@ -10,7 +10,7 @@ enum {
 
 static void begin(void)
 {
-	entry_stop_guest_and_events_at_once();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
 	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
 	entry_guest_keep();
 }
@@ -80,6 +80,7 @@ static void try_bs(u64 tf, u64 btf, bool bs_must_be)
 
 		if (!state_exists(holds[i].activity))
 			continue;
+		entry_stop_guest_in(holds[i].activity);
 		for (size_t n = 0; n < 2 * ARRAY_SIZE(others); n++) {
 			const bool bs = n & 1;
 			const u64 value = others[n / 2] | (bs ? PENDING_BS : 0);

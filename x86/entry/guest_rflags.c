@@ -104,7 +104,7 @@ TEST("entry.guest.rflags.vm_pe", "RFLAGS.VM is 0 in a guest with CR0.PE = 0", NE
 
 TEST("entry.guest.rflags.if_extint", "an external interrupt is injected only with RFLAGS.IF = 1")
 {
-	entry_stop_guest_and_events_at_once();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
 	entry_guest_keep();
 	WALK_OVER(vector, 0, 256) {
 		CASE("vector %u", vector);
