@@ -137,11 +137,23 @@ struct msr_entry {
 
 void entry_fail_after_guest_state(void)
 {
-	struct msr_entry *list = page_alloc();
+	static const struct msr_entry list ALIGNED(16) = { .index = IA32_FS_BASE };	/* may not be in it */
 
-	list[0].index = IA32_FS_BASE;	/* may not be in the list */
-	vmcs_write(VM_ENTRY_MSR_LOAD_ADDRESS, physical_address(list));
+	vmcs_write(VM_ENTRY_MSR_LOAD_ADDRESS, physical_address(&list));
 	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 1);
+}
+
+void entry_stop_guest_in(u32 activity)
+{
+	if (!has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER) || activity > ACTIVITY_HLT) {
+		entry_fail_after_guest_state();
+		return;
+	}
+	entry_stop_guest_at_once();
+	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	vmcs_write(GUEST_IDTR_LIMIT, 0);
+	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
+	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
 }
 
 bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification)
@@ -158,9 +170,8 @@ bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification
 	else
 		passed = check_entered(file, line, outcome);
 	entry_guest_put_back();
-	/* A failed entry leaves blocking by NMI as it was, which is another test's business (entry.fail). */
-	if (outcome.kind == OUTCOME_ENTRY_FAILURE && fails_later)
-		nmi_unblock();
+	/* What a failed entry or an exit leaves of blocking by NMI is another test's business (entry.fail, after). */
+	nmi_unblock();
 	return passed;
 }
 

@@ -68,8 +68,18 @@ bool entry_canonical(u32 index, u64 *value);
 #define CANONICAL_ENDS COMPUTED(entry_canonical)
 
 /*
- * Where no guest may run at all (wait-for-SIPI cannot be stopped): a VM-entry MSR-load area that fails, so that a
- * guest state that passes its checks ends in entry failure 34, and that is what expect_guest_state looks for.
+ * For guests that hold an event or wait for one: injection, pending debug exceptions, blocking, HLT. In this activity
+ * state the guest exits at once: by the VMX-preemption timer, which ends HLT too, or by what comes before that, a #DB or
+ * the #GP of an event's delivery, as the guest's IDT is empty; behind MOV SS at its first instruction, if the processor
+ * lets that one go first. Without the timer, in shutdown (an entry to it resets many a machine) and in wait-for-SIPI
+ * (which only another processor ends), it is entry_fail_after_guest_state.
+ */
+void entry_stop_guest_in(u32 activity);
+
+/*
+ * Where no guest may run at all: a VM-entry MSR-load area that fails, so that a guest state that passes its checks ends
+ * in entry failure 34, and that is what expect_guest_state looks for. It needs a target that checks the guest state
+ * first, which entry.order.guest_before_msr is a test of.
  */
 void entry_fail_after_guest_state(void);
 

@@ -35,3 +35,10 @@ static inline void send_interrupt(u8 vector)
 	apic_send_ipi(apic_id(), APIC_DELIVERY_FIXED | vector);
 	wait_for_event();
 }
+
+/*
+ * A guest that reads and writes what the delivery of an event does: GDT, IDT, the stacks of the interrupt-stack table
+ * (its own it has in use). A hypervisor below this one has then no reason to exit in the midst of a virtual interrupt's
+ * delivery: what becomes of that has a row of its own, apic.vid.exit_amid.
+ */
+void guest_touches_tables(void);

@@ -2,8 +2,7 @@
 #include "virtual.h"
 
 #include "libc/string.h"
-#include "x86/cpu.h"
-#include "x86/tables.h"
+#include "vmxtest/events.h"
 
 volatile u32 taken_count;
 volatile struct taken taken[4];
@@ -25,22 +24,6 @@ static void take(struct exception_frame *frame)
 bool vector_can_be_handled(u32 vector)
 {
 	return vector != VECTOR_AC && vector != VECTOR_CP && vector != 29 && vector != 30;
-}
-
-/*
- * What a delivery reads and writes. A hypervisor below this one has then no reason to exit in the midst of it: that
- * case has a row of its own, apic.vid.exit_amid.
- */
-static void guest_touches_tables(void)
-{
-	struct cpu *const cpu = this_cpu();
-
-	*(volatile const u64 *)&gdt[SELECTOR_CODE64 / 8];
-	for (u32 vector = 0; vector < 256; vector++)
-		*(volatile const u8 *)&idt[vector];
-	for (u32 i = 0; i < IST_STACKS; i++)
-		for (u32 at = 0; at < sizeof(cpu->ist_stack[i]); at += sizeof(cpu->ist_stack[i]) - 1)
-			*(volatile u8 *)&cpu->ist_stack[i][at] = 0;
 }
 
 void use_virtual_interrupts(void)

@@ -10,8 +10,9 @@ enum {
 
 static void begin(void)
 {
-	entry_fail_after_guest_state();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
 	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
+	entry_guest_keep();
 }
 
 static void flip_each(u32 from, u32 to)
@@ -79,15 +80,16 @@ static void try_bs(u64 tf, u64 btf, bool bs_must_be)
 
 		if (!state_exists(holds[i].activity))
 			continue;
-		vmcs_write(GUEST_ACTIVITY_STATE, holds[i].activity);
-		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, holds[i].interruptibility);
-		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF | (tf ? RFLAGS_TF : 0));
-		vmcs_write(GUEST_IA32_DEBUGCTL, btf ? DEBUGCTL_BTF : 0);
+		entry_stop_guest_in(holds[i].activity);
 		for (size_t n = 0; n < 2 * ARRAY_SIZE(others); n++) {
 			const bool bs = n & 1;
 			const u64 value = others[n / 2] | (bs ? PENDING_BS : 0);
 
 			CASE("%s, RFLAGS.TF %u, BTF %u, pending %#x", holds[i].name, tf, btf, value);
+			vmcs_write(GUEST_ACTIVITY_STATE, holds[i].activity);
+			vmcs_write(GUEST_INTERRUPTIBILITY_STATE, holds[i].interruptibility);
+			vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF | (tf ? RFLAGS_TF : 0));
+			vmcs_write(GUEST_IA32_DEBUGCTL, btf ? DEBUGCTL_BTF : 0);
 			vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, value);
 			expect_guest_state(!matters || bs == bs_must_be);
 		}
@@ -129,6 +131,7 @@ TEST("entry.guest.pdbg.rtm", "pending RTM has bit 12 and no other bit with it, a
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_MOV_SS);
 	expect_guest_state(false);
 	CASE("blocking by STI");
+	vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, PENDING_RTM | PENDING_ENABLED);
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_STI);
 	expect_guest_state(has(FEATURE_RTM));

@@ -104,12 +104,14 @@ TEST("entry.guest.rflags.vm_pe", "RFLAGS.VM is 0 in a guest with CR0.PE = 0", NE
 
 TEST("entry.guest.rflags.if_extint", "an external interrupt is injected only with RFLAGS.IF = 1")
 {
-	entry_fail_after_guest_state();
+	entry_stop_guest_in(ACTIVITY_ACTIVE);
+	entry_guest_keep();
 	WALK_OVER(vector, 0, 256) {
 		CASE("vector %u", vector);
 		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INTERRUPTION_VALID | INTERRUPTION_TYPE_EXTERNAL | vector);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
 		expect_guest_state(false);
+		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INTERRUPTION_VALID | INTERRUPTION_TYPE_EXTERNAL | vector);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 		expect_guest_state(true);
 		/* Without the valid bit nothing is injected. */

@@ -4,6 +4,7 @@
 
 #include "libc/string.h"
 #include "vmx/bitmaps.h"
+#include "vmxtest/events.h"
 #include "x86/apic.h"
 #include "x86/interrupt.h"
 #include "x86/page.h"
@@ -151,8 +152,6 @@ TEST("save.pdbg_movss_fault", "an exit by a fault with blocking by MOV SS saves 
 	expect_pending(save_watched_mov_ss_ud, EXIT_EXCEPTION_OR_NMI);
 }
 
-enum { VIRTUAL_VECTOR = 0x61, LOWER_VECTOR = 0x45 };
-
 static void handler_exits_and_ends(UNUSED struct exception_frame *frame)
 {
 	guest_call_host(1);
@@ -182,21 +181,23 @@ TEST("save.guest_intr_status", "RVI and SVI are saved as virtual-interrupt deliv
 	u8 *apic = vmcs_use_tpr_shadow(0), *access = vmcs_use_apic_access_page();
 
 	page_map(PAGE_WINDOW, physical_address(access), PAGE_PRESENT | PAGE_WRITE);
+	guest_run(guest_touches_tables);
+	expect_guest_done();
 	vmcs_set_controls(PROC2_VIRTUAL_INTERRUPT_DELIVERY, PIN_EXTERNAL_INTERRUPT_EXITING);
-	interrupt_handle(VIRTUAL_VECTOR, handler_exits_and_ends);
+	interrupt_handle(TEST_VECTOR, handler_exits_and_ends);
 	for (u32 lower = 0; lower < 2; lower++) {
 		CASE("with a second interrupt %u", lower);
 		memset(apic, 0, PAGE_SIZE);
-		*(u32 *)(apic + APIC_IRR + VIRTUAL_VECTOR / 32 * 16) = 1u << VIRTUAL_VECTOR % 32;
+		*(u32 *)(apic + APIC_IRR + TEST_VECTOR / 32 * 16) = 1u << TEST_VECTOR % 32;
 		/* Of a lower class: it stays requested while the first one is in service; then the guest masks it. */
 		if (lower)
 			*(u32 *)(apic + APIC_IRR + LOWER_VECTOR / 32 * 16) = 1u << LOWER_VECTOR % 32;
 		*(u32 *)(apic + APIC_TPR) = lower ? 0x50 : 0;
-		vmcs_write(GUEST_INTERRUPT_STATUS, VIRTUAL_VECTOR);
+		vmcs_write(GUEST_INTERRUPT_STATUS, TEST_VECTOR);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
 		guest_run(guest_lets_interrupts_in);
-		expect_status(0, VIRTUAL_VECTOR);
-		expect_status(1, VIRTUAL_VECTOR << 8 | (lower ? LOWER_VECTOR : 0));
+		expect_status(0, TEST_VECTOR);
+		expect_status(1, TEST_VECTOR << 8 | (lower ? LOWER_VECTOR : 0));
 		expect_status(2, lower ? LOWER_VECTOR : 0);
 		expect_guest_done();
 	}

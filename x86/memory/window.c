@@ -61,8 +61,6 @@ static bool check_ept_exit(const char *file, u32 line, u32 reason, enum access a
 	expected.rip = access_rip(access, LINEAR + offset);
 	if (reason == EXIT_EPT_VIOLATION)
 		expected.linear = LINEAR + offset;
-	else
-		expected.qualification = 0;
 	guest.regs.rcx = ~RETS;
 	guest_access(access, LINEAR + offset);
 	return check_exit(file, line, reason, &expected) &&

@@ -46,6 +46,6 @@ bool check_access_works(const char *file, u32 line, enum access access, u64 line
 #define expect_violation(access, permissions, offset) check_violation(HERE, access, permissions, offset)
 bool check_violation(const char *file, u32 line, enum access access, u64 permissions, u64 offset);
 
-/* The same for a misconfiguration: qualification 0. */
+/* The same for a misconfiguration. Its qualification is the business of ept.misconfig.qual. */
 #define expect_misconfiguration(access, offset) check_misconfiguration(HERE, access, offset)
 bool check_misconfiguration(const char *file, u32 line, enum access access, u64 offset);
