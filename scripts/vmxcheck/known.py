@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Known deviations of a target: spec/known/TARGET.tsv (the format is in spec/known/README).
+"""Known deviations of a target: spec/known/BACKEND.tsv and spec/known/BACKEND-VERSION.tsv (the format is in spec/known/README).
 
 A line turns the fail of its test (or its crash or hang, where the line says so) into the verdict `known`, on the
 targets that its condition names and on no other. It may say how many of the checks may fail: one more is another
@@ -100,13 +100,17 @@ class KnownTable:
 
     @classmethod
     def load(cls, folder: Path, target: str) -> "KnownTable":
-        path = folder / (target + ".tsv")
-        try:
-            return cls(parse(path.read_text(encoding="utf-8"), "%s/%s" % ("spec/known", path.name)))
-        except FileNotFoundError:
-            return cls([])
-        except (OSError, UnicodeDecodeError) as error:
-            raise Problem("%s: cannot be read: %s" % (path, error)) from None
+        """What is known of that version, BACKEND-VERSION, and of all versions, BACKEND."""
+        lines: List[Deviation] = []
+        for name in (target, target.rpartition("-")[0]):
+            path = folder / (name + ".tsv")
+            try:
+                lines += parse(path.read_text(encoding="utf-8"), "spec/known/" + path.name)
+            except FileNotFoundError:
+                pass
+            except (OSError, UnicodeDecodeError) as error:
+                raise Problem("%s: cannot be read: %s" % (path, error)) from None
+        return cls(lines)
 
     def find(self, test: str, facts: Dict[str, str], outcome: Optional[Outcome] = None) -> Optional[Deviation]:
         """The line for this test here, one that excuses the outcome if there is one; `facts` has the keys of CONDITION_KEYS."""

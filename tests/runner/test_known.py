@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Known deviations: the tables, where they apply, and what a run makes of them."""
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -57,6 +58,15 @@ class Table(unittest.TestCase):
 
     def test_no_table_excuses_nothing(self) -> None:
         self.assertIsNone(known.KnownTable.load(Path("/nowhere"), "bochs-2.7").find("a", FACTS))
+
+    def test_a_table_of_all_versions_and_one_of_its_own(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "kvm.tsv").write_text("a\t-\tall\t-\nb\t-\tall\t-\n")
+            (folder / "kvm-6.1.tsv").write_text("b\t-\tone\t-\n")
+            for target, whys in (("kvm-6.1", ["all", "one"]), ("kvm-6.12", ["all", "all"]), ("qemu-kvm-6.1", [None, None])):
+                table = known.KnownTable.load(folder, target)
+                self.assertEqual([line and line.why for line in (table.find("a", FACTS), table.find("b", FACTS))], whys)
 
     def test_the_projects_own_tables(self) -> None:
         for path in (TOP / "spec" / "known").glob("*.tsv"):
