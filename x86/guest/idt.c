@@ -254,6 +254,22 @@ TEST("guest.idt.rsp0", "from CPL 3, the frame is at the TSS's RSP0, SS is null, 
 	expect_eq(frame_rsp, own_rsp);
 }
 
+TEST("guest.idt.rsp0_align", "an RSP0 that is not aligned is rounded down to 16 bytes")
+{
+	struct tss *tss = &this_cpu()->tss;
+	const u64 before = tss->rsp[0];
+
+	user_pages_on();
+	idt[V].type |= 3 << 5;
+	interrupt_handle(V, notes_frame);
+	tss->rsp[0] = before - 1;
+	const struct fault fault = user_run(calls_with_odd_rsp);
+	tss->rsp[0] = before;
+	restore(V);
+	expect_no_fault(fault);
+	expect_eq(handler_top, before - 16);
+}
+
 static u8 other_stack[4096] ALIGNED(16);
 
 TEST("guest.idt.ist", "a gate's IST field takes the stack from that entry of the TSS, at any CPL")

@@ -88,15 +88,34 @@ static void user_popf(void)
 			: "rax", "cc");
 }
 
-TEST("guest.cpl3.popf", "at CPL 3, POPF changes IF only if IOPL is 3, IOPL never, and raises nothing")
+static void user_iret(void)
+{
+	asm volatile("mov %%rsp, %%rbx; mov %%ss, %%eax; push %%rax; push %%rbx\n\t"
+		     "pushfq; xorq $0x3200, (%%rsp); mov %%cs, %%eax; push %%rax; lea 1f(%%rip), %%rax; push %%rax\n\t"
+		     "iretq\n"
+		     "1: pushfq; pop %0" : "=m"(popped) : : "rax", "rbx", "cc", "memory");
+}
+
+/* What user code made of IF and IOPL, which it tried to change all. */
+static void check_if_and_iopl(void (*user_code)(void))
 {
 	user_pages_on();
 	for (u64 iopl = 0; iopl < 4; iopl++) {
-		const struct fault fault = user_run_flags(user_popf, iopl << 12);
+		const struct fault fault = user_run_flags(user_code, iopl << 12);
 
 		interrupts_off();
 		CASE("IOPL %u", iopl);
 		expect_no_fault(fault);
 		expect_eq(popped & (RFLAGS_IF | RFLAGS_IOPL), iopl << 12 | (iopl == 3 ? RFLAGS_IF : 0));
 	}
+}
+
+TEST("guest.cpl3.popf", "at CPL 3, POPF changes IF only if IOPL is 3, IOPL never, and raises nothing")
+{
+	check_if_and_iopl(user_popf);
+}
+
+TEST("guest.cpl3.iret", "at CPL 3, IRETQ changes IF only if IOPL is 3, IOPL never, and raises nothing")
+{
+	check_if_and_iopl(user_iret);
 }
