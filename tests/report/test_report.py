@@ -227,7 +227,7 @@ class Html(Reports):
 
     def test_what_it_says(self) -> None:
         self.real_ids()
-        (self.known / "bochs-2.7.tsv").write_text("exit.rdtsc.offset\t-\twhy not\twhere\nt.two\timage=die\tit dies\tthere\n")
+        (self.known / "bochs-2.7.tsv").write_text("exit.rdtsc.offset\t-\twhy not\twhere\nt.two\timage=die,verdict=crash\tit dies\tthere\n")
         done, path = self.make("html", "fail", "die", "skip")
         text = path.read_text()
         self.assertIn("\\u003cb>returns", text)
