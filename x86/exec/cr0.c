@@ -3,7 +3,7 @@
  * MOV to and from CR0 with the CR0 guest/host mask and read shadow (SDM Vol. 3C,
  * "Guest/Host Masks and Read Shadows for CR0 and CR4").
  */
-#include "cr.h"
+#include "masked.h"
 #include "x86/selectors.h"
 
 GUEST_ASM(guest_mov_to_cr0, "mov %rax, %cr0; ret");
@@ -12,67 +12,27 @@ GUEST_ASM(guest_mov_from_cr0, "mov $-1, %rcx; mov %cr0, %rcx; ret");
 /* The bits that a 64-bit guest without "unrestricted guest" may change one by one; NW only with CD. */
 static const u64 free_bits[] = { CR0_MP, CR0_EM, CR0_TS, CR0_WP, CR0_AM, CR0_CD };
 
-/* The guest moves a value to CR0: it must exit as such, with nothing changed. */
-static void expect_mov_exits(u64 value)
-{
-	const u64 shadow = vmcs_read(CR0_READ_SHADOW);
-
-	vmcs_write(GUEST_CR0, read_cr0());
-	guest.regs.rax = value;
-	guest_run(guest_mov_to_cr0);
-	expect_exit(EXIT_CR_ACCESS, .qualification = CR_ACCESS(0, MOV_TO_CR, REG_RAX), .instruction_length = 3,
-		    .rip = (u64)guest_mov_to_cr0);
-	expect_eq(vmcs_read(GUEST_CR0), read_cr0());
-	expect_eq(vmcs_read(CR0_READ_SHADOW), shadow);
-	expect_eq(guest.regs.rax, value);
-}
-
-/* It must not exit, and leave this in CR0. */
-static void expect_mov_done(u64 value, u64 result)
-{
-	vmcs_write(GUEST_CR0, read_cr0());
-	guest.regs.rax = value;
-	guest_run(guest_mov_to_cr0);
-	expect_guest_done();
-	expect_eq(vmcs_read(GUEST_CR0), result);
-}
-
-static void set_mask(u64 mask, u64 shadow)
-{
-	vmcs_write(CR0_GUEST_HOST_MASK, mask);
-	vmcs_write(CR0_READ_SHADOW, shadow);
-}
+static const struct masked_register reg = {
+	.number = 0, .guest = GUEST_CR0, .mask = CR0_GUEST_HOST_MASK, .shadow = CR0_READ_SHADOW,
+	.write = guest_mov_to_cr0, .read = guest_mov_from_cr0, .own = read_cr0,
+};
 
 TEST("exit.cr0.mask", "MOV to CR0 exits where a masked bit of its source differs from the read shadow")
 {
 	const u64 cr0 = read_cr0();
 
-	/* The source is CR0 as it is: the shadow alone decides. */
-	for (u32 n = 0; n < 64; n++) {
-		CASE("bit %u of the shadow differs, alone in the mask", n);
-		set_mask(BIT(n), cr0 ^ BIT(n));
-		expect_mov_exits(cr0);
-		CASE("bit %u of the shadow differs, all masked", n);
-		set_mask(~0ull, cr0 ^ BIT(n));
-		expect_mov_exits(cr0);
-		CASE("bit %u of the shadow differs, all but it masked", n);
-		set_mask(~BIT(n), cr0 ^ BIT(n));
-		expect_mov_done(cr0, cr0);
-		CASE("bit %u of the shadow agrees, alone in the mask", n);
-		set_mask(BIT(n), ~cr0 ^ BIT(n));
-		expect_mov_done(cr0, cr0);
-	}
+	masked_check_each_bit(&reg);
 
 	/* The source changes CR0. */
 	for (u32 i = 0; i < ARRAY_SIZE(free_bits); i++) {
 		const u64 bit = free_bits[i];
 
 		CASE("change bits %#lx, which are masked", bit);
-		set_mask(bit, cr0);
-		expect_mov_exits(cr0 ^ bit);
+		masked_set(&reg, bit, cr0);
+		masked_mov_exits(&reg, cr0 ^ bit);
 		CASE("change bits %#lx, all else masked", bit);
-		set_mask(~bit, cr0);
-		expect_mov_done(cr0 ^ bit, cr0 ^ bit);
+		masked_set(&reg, ~bit, cr0);
+		masked_mov_done(&reg, cr0 ^ bit, cr0 ^ bit);
 		write_cr0(cr0);		/* VM exits leave CD alone */
 	}
 }
@@ -87,22 +47,7 @@ TEST("exit.cr0.shadow_read", "MOV from CR0 returns the read shadow where the mas
 		const u64 cr0 = turned ? host_cr0 ^ bits : host_cr0;
 
 		write_cr0((host_cr0 & ~CR0_CD) | (cr0 & CR0_CD));	/* VM entries leave CD alone */
-		vmcs_write(GUEST_CR0, cr0);
-		WALK_OVER(n, 0, CR_PATTERNS) {
-			const u64 mask = cr_pattern(n);
-
-			CASE("CR0 %#lx, mask %#lx, shadow ~CR0", cr0, mask);
-			set_mask(mask, ~cr0);
-			guest_run(guest_mov_from_cr0);
-			expect_guest_done();
-			expect_eq(guest.regs.rcx, cr0 ^ mask);
-			CASE("CR0 %#lx, shadow %#lx, all masked", cr0, mask);
-			set_mask(~0ull, mask);
-			guest_run(guest_mov_from_cr0);
-			expect_guest_done();
-			expect_eq(guest.regs.rcx, mask);
-		}
-		expect_eq(vmcs_read(GUEST_CR0), cr0);
+		masked_check_reads(&reg, cr0);
 	}
 	write_cr0(host_cr0);
 }
@@ -119,14 +64,14 @@ TEST("exit.cr0.mask_each_bit", "Each named bit of CR0 triggers the exit by itsel
 			const u64 shadow = (others ? ~0ull : 0) & ~bits[i];
 
 			CASE("set %#lx, which the shadow has clear (other bits %u)", bits[i], others);
-			set_mask(bits[i], shadow);
-			expect_mov_exits(cr0 | bits[i]);
+			masked_set(&reg, bits[i], shadow);
+			masked_mov_exits(&reg, cr0 | bits[i]);
 			CASE("leave %#lx clear, which the shadow has set (other bits %u)", bits[i], others);
-			set_mask(bits[i], shadow | bits[i]);
-			expect_mov_exits(cr0 & ~bits[i]);
+			masked_set(&reg, bits[i], shadow | bits[i]);
+			masked_mov_exits(&reg, cr0 & ~bits[i]);
 			CASE("%#lx as the shadow has it (other bits %u)", bits[i], others);
-			set_mask(bits[i], shadow | (cr0 & bits[i]));
-			expect_mov_done(cr0, cr0);
+			masked_set(&reg, bits[i], shadow | (cr0 & bits[i]));
+			masked_mov_done(&reg, cr0, cr0);
 		}
 }
 
@@ -158,7 +103,7 @@ TEST("exit.cr0.mask_same_as_shadow", "A MOV to CR0 that agrees with the shadow l
 				const u64 source = (cr0 & ~all) | spread(s);
 
 				CASE("CR0 %#lx, mask %#lx, source %#lx", before, mask, source);
-				set_mask(mask, source ^ ~mask);
+				masked_set(&reg, mask, source ^ ~mask);
 				vmcs_write(GUEST_CR0, before);
 				guest.regs.rax = source;
 				guest_run(guest_mov_to_cr0);
@@ -166,22 +111,15 @@ TEST("exit.cr0.mask_same_as_shadow", "A MOV to CR0 that agrees with the shadow l
 				expect_eq(vmcs_read(GUEST_CR0), (before & mask) | (source & ~mask));
 			}
 
-	/* All masked: nothing changes, also where the value would be refused without the mask. */
-	WALK_OVER(n, 0, CR_PATTERNS) {
-		const u64 source = (u32)cr_pattern(n);
-
-		CASE("all masked, source and shadow %#lx", source);
-		set_mask(~0ull, source);
-		expect_mov_done(source, cr0);
-	}
+	masked_check_all_masked(&reg);
 	CASE("NE masked");
-	set_mask(CR0_NE, 0);
-	expect_mov_done(cr0 & ~CR0_NE, cr0);
+	masked_set(&reg, CR0_NE, 0);
+	masked_mov_done(&reg, cr0 & ~CR0_NE, cr0);
 	CASE("NE masked, and WP changes");
-	expect_mov_done(cr0 & ~CR0_NE & ~CR0_WP, cr0 & ~CR0_WP);
+	masked_mov_done(&reg, cr0 & ~CR0_NE & ~CR0_WP, cr0 & ~CR0_WP);
 	CASE("PE and PG masked");
-	set_mask(CR0_PE | CR0_PG, 0);
-	expect_mov_done(cr0 & ~(CR0_PE | CR0_PG), cr0);
+	masked_set(&reg, CR0_PE | CR0_PG, 0);
+	masked_mov_done(&reg, cr0 & ~(CR0_PE | CR0_PG), cr0);
 }
 
 TEST("exit.cr0.unmasked_write", "The guest writes unmasked bits of CR0 without an exit, and VM exits save them")
@@ -193,8 +131,8 @@ TEST("exit.cr0.unmasked_write", "The guest writes unmasked bits of CR0 without a
 			const u64 changed = cr0 ^ free_bits[i];
 
 			CASE("change %#lx, all other bits masked: %u", free_bits[i], masked);
-			set_mask(masked ? ~free_bits[i] : 0, masked ? cr0 ^ free_bits[i] : ~changed);
-			expect_mov_done(changed, changed);
+			masked_set(&reg, masked ? ~free_bits[i] : 0, masked ? cr0 ^ free_bits[i] : ~changed);
+			masked_mov_done(&reg, changed, changed);
 			guest_run(guest_mov_from_cr0);
 			expect_guest_done();
 			expect_eq(guest.regs.rcx, changed);
@@ -211,27 +149,11 @@ TEST("exit.cr0.unmasked_fixed_gp", "MOV to CR0 of a value that VMX operation doe
 {
 	const struct vmx_capabilities *const c = vmx_capabilities();
 	const u64 cr0 = read_cr0();
-	u32 refused = 0;
 
-	for (u32 n = 0; n < 64; n++) {
-		const u64 value = cr0 ^ BIT(n);
-
-		if ((value & c->cr0_fixed0) == c->cr0_fixed0 && !(value & ~c->cr0_fixed1))
-			continue;
-		CASE("CR0 %#lx", value);
-		for (u32 masked = 0; masked < 2; masked++) {
-			set_mask(masked ? ~BIT(n) : 0, cr0);
-			guest.regs.rax = value;
-			guest_run(guest_mov_to_cr0);
-			expect_guest_fault(VECTOR_GP, 0);
-			expect_eq(vmcs_read(GUEST_CR0), cr0);
-		}
-		refused++;
-	}
-	expect(refused >= 3 + 32);
-	set_mask(0, 0);
+	expect(masked_check_refused(&reg, c->cr0_fixed0, c->cr0_fixed1) >= 3 + 32);
+	masked_set(&reg, 0, 0);
 	CASE("a supported value");
-	expect_mov_done(cr0 ^ CR0_TS, cr0 ^ CR0_TS);
+	masked_mov_done(&reg, cr0 ^ CR0_TS, cr0 ^ CR0_TS);
 }
 
 /*
@@ -292,7 +214,7 @@ TEST("exit.cr0.shadow_not_updated", "The processor never writes the CR0 guest/ho
 			const u64 shadow = s | (s & 1 ? ~cr0 : cr0) >> 4 << 4;
 
 			CASE("mask %#lx, shadow %#lx", masks[m], shadow);
-			set_mask(masks[m], shadow);
+			masked_set(&reg, masks[m], shadow);
 			vmcs_write(GUEST_CR0, cr0);
 			guest.regs.rax = cr0 ^ CR0_TS ^ CR0_EM;
 			guest_run(guest_plays_with_cr0);
