@@ -7,19 +7,15 @@
  * Returns 0 after a VM exit, the registers stored; RFLAGS (never 0) if the
  * instruction failed; and bit 63 | vector << 32 | error code if it faulted.
  */
+#include "x86/preserved.h"
+
 #define HOST_RSP 0x6c14
 
 	.text
 	.code64
 	.globl vmx_enter
 vmx_enter:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
-	pushfq
+	save_preserved
 	push %rdi
 	mov %rsp, vmx_enter_rsp(%rip)
 	test %rdx, %rdx
@@ -75,14 +71,7 @@ vmx_exit_point:
 	add $8, %rsp
 	xor %eax, %eax
 out:
-	popfq
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
-	ret
+	return_preserved
 
 	.bss
 	.balign 8

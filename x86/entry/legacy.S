@@ -8,6 +8,7 @@
  * in `legacy` (host_legacy.c); a VM exit or entry failure to a 32-bit host leads to
  * legacy_exit_point, where HOST_RIP must point.
  */
+#include "x86/preserved.h"
 #include "x86/selectors.h"
 
 #define IA32_EFER		0xc0000080
@@ -30,13 +31,7 @@
 	.code64
 	.globl legacy_enter
 legacy_enter:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
-	pushfq
+	save_preserved
 	mov %rsp, saved_rsp(%rip)
 	mov %cr3, %rax
 	mov %rax, saved_cr3(%rip)
@@ -104,14 +99,7 @@ out:	mov %cr0, %eax
 	mov %eax, %ss
 	mov %eax, %ds
 	mov %eax, %es
-	popfq
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
-	ret
+	return_preserved
 
 	.bss
 saved_rsp:	.skip 8

@@ -6,6 +6,8 @@
  * VMLAUNCH or VMRESUME. Returns RFLAGS (never 0) if the entry failed and 0 after an exit;
  * writes HOST_RSP and HOST_RIP for itself.
  */
+#include "x86/preserved.h"
+
 #define HOST_RSP 0x6c14
 #define HOST_RIP 0x6c16
 
@@ -13,13 +15,7 @@
 	.code64
 	.globl enter_at
 enter_at:
-	push %rbx
-	push %rbp
-	push %r12
-	push %r13
-	push %r14
-	push %r15
-	pushfq
+	save_preserved
 	mov $HOST_RSP, %eax
 	vmwrite %rsp, %rax
 	mov $HOST_RIP, %eax
@@ -34,14 +30,7 @@ failed:
 exited:
 	xor %eax, %eax
 out:
-	popfq
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbp
-	pop %rbx
-	ret
+	return_preserved
 
 .macro ends entry
 	.globl \entry\()_alone, \entry\()_behind_mov_ss, \entry\()_behind_mov_ss_nop, \entry\()_behind_sti
