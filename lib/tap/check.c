@@ -4,6 +4,7 @@
 #include "console/console.h"
 #include "libc/printf.h"
 #include "libc/string.h"
+#include "x86/model.h"
 
 enum { FULL_FAILURES = 4, TEXT = 160 };
 
@@ -214,6 +215,30 @@ void skip(const char *format, ...)
 	vsnprintf(report_skip_reason, sizeof(report_skip_reason), format, args);
 	va_end(args);
 	throw(report_skipped);
+}
+
+void note(const char *format, ...)
+{
+	char text[TEXT];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	print("# note: %s\n", text);
+}
+
+bool check_reserved_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask)
+{
+	const bool as_we_know_it = !(actual & mask);
+
+	if (!as_we_know_it && !processor_is_known()) {
+		note("%s: reserved bits %#lx are 1, and this processor is one that the suite does not know", text,
+		     actual & mask);
+		check_passed();
+		return true;
+	}
+	return check_bits(file, line, text, actual, mask, 0);
 }
 
 void tap_leak(const char *name, u64 before, u64 after)

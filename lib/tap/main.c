@@ -9,6 +9,7 @@
 #include "libc/string.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
+#include "x86/model.h"
 #include "x86/page.h"
 #include "x86/state.h"
 #include "x86/user.h"
@@ -40,14 +41,11 @@ static void print_cpu_name(void)
 
 static void print_header(const struct boot_info *boot)
 {
-	const u32 signature = cpuid(1, 0).eax;
-	const u32 family = signature >> 8 & 0xf;
-	const u32 model = (signature >> 4 & 0xf) | (signature >> 12 & 0xf0);
+	const struct processor_model here = processor_model();
 
 	print("TAP version 13\n# vmxcheck %s image=%s boot=%s", STRING_OF(VERSION), image_name, boot->method);
 	print_cpu_name();
-	print(" family=%u model=%u stepping=%u", family == 15 ? family + (signature >> 20 & 0xff) : family, model,
-	      signature & 0xf);
+	print(" family=%u model=%u stepping=%u", here.family, here.model, here.stepping);
 	print_signature("hypervisor", 0x40000000, has_feature(FEATURE_HYPERVISOR));
 	print(" maxphyaddr=%u cpus=%u memory=%luM\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
 	      (memory_end + 0xfffff) >> 20);

@@ -76,6 +76,12 @@ struct test {
 /* End the test in flight as skipped, where only the test itself can find out; prefer NEEDS. */
 void skip(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn));
 
+/*
+ * Say something about the target that is neither right nor wrong: what the manual leaves open, what it may define one
+ * day. It becomes a line "# note: ..." in the TAP, which the runner shows; it is no check.
+ */
+void note(const char *format, ...) PRINTF(1, 2);
+
 /* Report state that the test in flight leaves behind; it fails. */
 void tap_leak(const char *name, u64 before, u64 after);
 

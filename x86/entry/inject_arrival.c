@@ -3,7 +3,7 @@
 
 volatile struct arrival arrival;
 
-static void note(struct exception_frame *frame)
+static void take_down(struct exception_frame *frame)
 {
 	*(struct exception_frame *)&arrival.frame = *frame;
 	arrival.rflags = read_rflags();
@@ -12,13 +12,13 @@ static void note(struct exception_frame *frame)
 
 void note_arrival(struct exception_frame *frame)
 {
-	note(frame);
+	take_down(frame);
 	frame->rip = (u64)guest_start;
 }
 
 void note_arrival_and_call_host(struct exception_frame *frame)
 {
-	note(frame);
+	take_down(frame);
 	guest_call_host(IN_HANDLER);
 	frame->rip = (u64)guest_start;
 }
