@@ -58,6 +58,8 @@ def view(data: Dict[str, Any], rows: Dict[str, catalogue_module.Row]) -> Dict[st
         "labels": {**LABELS, NOT_YET: "not yet tested" if data.get("whole") else "not run"}, "verdict": _verdict(data),
         "counts": [(verdict, word, counts[verdict]) for verdict, word in COUNTED.items() if counts[verdict]],
         "rows": len(rows), "tested": tested, "skips": _skips(points), "known": [p for p in points if p["verdict"] == KNOWN],
+        # Said once, however many images say it. A results file of an older version has none.
+        "notes": sorted({(p["id"], p["target"], note) for p in points for note in p.get("notes", ())}),
         "images": _bars([(image["image"], image["target"], image["seconds"]) for image in data["images"]], 1000),
         "slowest": _bars([(p["id"], p["target"], p["seconds"]) for p in points], SLOWEST),
         "banners": {image["target"]: image["banner"] for image in reversed(data["images"]) if image["banner"]},

@@ -24,6 +24,7 @@ Keys (stable; new ones may be added):
   points[]     id, image (section of unittests.cfg), verdict, reason, checks, seconds, repro (the command
                that repeats just this test), title, target (a name of target[], "" if it was not booted),
                log, diagnostics (YAML block and comments as they came), known (the line of spec/known, or ""),
+               notes[] (what the test said of the target that is neither right nor wrong),
                round (of --repeat, from 1), old (true: red, and red in the baseline too)
   stale[]      lines of spec/known whose test passed where they apply: id, condition, why, reference, where, target
   counts       verdict -> number
@@ -64,6 +65,7 @@ class Point:
     log: str = ""
     diagnostics: str = ""
     known: str = ""
+    notes: List[str] = field(default_factory=list)
     round: int = 1
     old: bool = False
 

@@ -215,7 +215,7 @@ class Session:
         target = self._target_name(job.backend)
         point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
-                      self._log(outcome.log), outcome.diagnostics, round=job.round)
+                      self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), round=job.round)
         facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()}
         line = self._tables[job.backend.target()].find(outcome.id, facts, outcome)
         if line and line.excuses(outcome):

@@ -14,13 +14,15 @@ from .verdict import KNOWN, PASS, SKIP
 MOST_RED = 20
 MOST_REASONS = 10
 MOST_IMAGES = 5
+MOST_NOTES = 10
 
 
 def text(results: Results, fail_stale: bool, where: str, detail: int, style: Style) -> str:
     """Several lines; the last one is the one that a CI reads."""
     out: List[str] = []
     if detail >= 0:
-        out += [""] + _red(results, style) + _unstable(results) + _skipped(results, detail > 0) + _slowest(results, style)
+        out += [""] + _red(results, style) + _unstable(results) + _skipped(results, detail > 0) + _notes(results, detail > 0)
+        out += _slowest(results, style)
     for line in results.stale:
         out.append("%s: %s: %s passed on %s; %s" % (
             style.paint("stale", "yellow"), line["where"], line["id"], line["target"],
@@ -83,6 +85,15 @@ def _skipped(results: Results, verbose: bool) -> List[str]:
     if rest and not verbose:
         out.append("  %4d  for %d other reasons (-v names all)" % (sum(len(points) for _, points in rest), len(rest)))
     return out
+
+
+def _notes(results: Results, verbose: bool) -> List[str]:
+    """Said once, however many images say it."""
+    found = list(dict.fromkeys((note, point.id, point.target) for point in results.points for note in point.notes))
+    shown = found if verbose else found[:MOST_NOTES]
+    out = ["notes (neither right nor wrong):"] if found else []
+    out += ["  %s  (%s, %s)" % (note, identity, target) for note, identity, target in shown]
+    return out + (["  and %d more (-v shows all)" % (len(found) - len(shown))] if len(found) > len(shown) else [])
 
 
 def _slowest(results: Results, style: Style) -> List[str]:

@@ -18,6 +18,7 @@ from typing import List, Optional, Set, Union
 LONGEST_LINE = 64 * 1024
 MOST_FAULTS = 20
 MOST_COMMENTS = 60
+_NOTE = "# note: "
 
 
 @dataclass
@@ -32,6 +33,11 @@ class Point:
     reason: str = ""  # the directive's
     yaml: List[str] = field(default_factory=list)
     comments: List[str] = field(default_factory=list)  # said since the test began
+
+    @property
+    def notes(self) -> List[str]:
+        """What the test said of the target that is neither right nor wrong (note() of lib/tap/tap.h)."""
+        return [line[len(_NOTE):].strip() for line in self.comments if line.startswith(_NOTE)]
 
     @property
     def checks(self) -> int:

@@ -35,6 +35,7 @@ class Outcome:
     diagnostics: str = ""  # the YAML block and the comments, as they came
     log: str = ""
     failed: int = 0  # of the checks
+    notes: Sequence[str] = ()
 
 
 def _diagnostics(yaml: Sequence[str], comments: Sequence[str]) -> str:
@@ -126,7 +127,7 @@ class Ledger:
         # The image's own TODO excuses nothing: only spec/known does.
         reason = point.reason if verdict == SKIP else _first_failure(point.yaml) if verdict == FAIL else ""
         outcome = Outcome(point.id, point.title, verdict, reason, point.checks, now - self._began,
-                          _diagnostics(point.yaml, point.comments), self._log, point.failed)
+                          _diagnostics(point.yaml, point.comments), self._log, point.failed, point.notes)
         _add_complaints(outcome, self._complaints.pop(point.id, []))
         self._began = now
         if point.id not in self.selected:

@@ -228,7 +228,7 @@ class Html(Reports):
     def test_what_it_says(self) -> None:
         self.real_ids()
         (self.known / "bochs-2.7.tsv").write_text("exit.rdtsc.offset\t-\twhy not\twhere\nt.two\timage=die,verdict=crash\tit dies\tthere\n")
-        done, path = self.make("html", "fail", "die", "skip")
+        done, path = self.make("html", "fail", "die", "skip", "notes")
         text = path.read_text()
         self.assertIn("\\u003cb>returns", text)
         self.assertNotIn("<b>returns", text)
@@ -239,7 +239,7 @@ class Html(Reports):
                          ["pass", "pass", "fail", "none"])
         self.assertIn('<td class="section">Changes to Instruction Behavior in VMX Non-Root Operation</td>', text)
         for part in ("not in the catalogue", "needs a bit", "it dies (there)", "exit status 1", "bochs-2.7", "x86/t.c:7",
-                     "vmxcheck 0.1 image=fake cpus=1", "Stale: these pass now", "requirements ran"):
+                     "vmxcheck 0.1 image=fake cpus=1", "Stale: these pass now", "requirements ran", "and so is another"):
             self.assertIn(part, text)
         self.assertEqual(text.count('<details class="failure"'), 1)
 

@@ -23,6 +23,7 @@ STREAMS = {
     "skip-all": "1..4\nok 1 - t.one: a # SKIP no one\nok 2 - t.two: b # SKIP no one\n"
                 "ok 3 - t.two.b: c # SKIP no two\nok 4 - u.three: d # SKIP no two\n# end\n",
     "todo": "1..4\n{one}# begin t.two\nnot ok 2 - t.two: x # TODO the image excuses itself\n{rest}# end\n",
+    "notes": "1..4\n{one}# begin t.two\n# note: bits 0x8 are 1\n# note: and so is another\nok 2 - t.two: x\n{rest}# end\n",
     "fail_twice": "1..4\n{one}# begin t.two\nnot ok 2 - t.two: x\n  ---\n  check: \"a\"\n  checks: 3\n  failed: 2\n  ...\n{rest}# end\n",
     "unfinished": "1..4\n{one}# begin t.two\n# begin t.two.b\nok 2 - t.two.b: x\n# begin u.three\nok 3 - u.three: x\n# end\n",
 }

@@ -45,6 +45,12 @@ class Verdicts(Project):
         self.assertIn("at: x86/t.c:7", run.out)
         self.assertEqual(self.point(run, "t.two")["checks"], 5)
 
+    def test_notes_are_shown_and_no_failure(self) -> None:
+        run = self.expect("notes", 0, {}, "", "")
+        self.assertEqual(self.point(run, "t.two")["notes"], ["bits 0x8 are 1", "and so is another"])
+        self.assertIn("  bits 0x8 are 1  (t.two, bochs-2.7 tigerlake)", run.out)
+        self.assertNotIn("notes (", self.run_tests("t.one").out)
+
     def test_skip(self) -> None:
         run = self.expect("skip", 0, {"t.two": "skip"}, "t.two", "needs a bit")
         self.assertIn("     1  needs a bit", run.out)
