@@ -32,6 +32,7 @@ struct cpu {
 	struct fault work_fault;
 	volatile bool woken;		/* VECTOR_WAKE has come since it fell asleep */
 	volatile u32 starts;		/* how often it has come up */
+	volatile u32 interrupts, nmis;	/* how many it has taken: external interrupts, NMIs */
 	struct tss tss ALIGNED(16);
 	u8 ist_stack[IST_STACKS][4096] ALIGNED(16);
 	u8 user_entry_stack[4096] ALIGNED(16);	/* RSP0: for exceptions from CPL 3 */

@@ -122,6 +122,8 @@ void interrupt_dispatch(struct exception_frame *frame)
 	const interrupt_handler handler = cpu->handlers ? cpu->handlers[frame->vector] : handlers[frame->vector];
 	const char *thrown = NULL;
 
+	cpu->nmis += frame->vector == VECTOR_NMI;
+	cpu->interrupts += frame->vector >= 32;
 	if (frame->vector == VECTOR_WAKE && cpu->number != 0) {
 		cpu_wake_up(cpu);
 		return;

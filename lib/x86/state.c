@@ -6,6 +6,7 @@
 #include "x86/selectors.h"
 #include "x86/state.h"
 #include "x86/tables.h"
+#include "x86/wait.h"
 
 #define ACCESSORS(name, read_expression, write_statement)	\
 static u64 get_##name(void) { return read_expression; }		\
@@ -119,6 +120,7 @@ void state_save(void)
 {
 	static bool known;
 
+	interrupt_handlers_reset();
 	if (saved_is_current)
 		return;
 	saved_is_current = true;
@@ -130,20 +132,40 @@ void state_save(void)
 		if (msr_exists[i])
 			saved_msrs[i] = rdmsr(msrs[i].index);
 	}
+	if (!known) {			/* how long an NMI takes here, before a test needs it */
+		interrupt_handle(VECTOR_NMI, interrupt_counter);
+		nmi_arrives();
+		interrupt_handlers_reset();
+	}
 	known = true;
 }
 
-static bool nmi_arrives(void)
+static void (*leaked)(const char *name, u64 before, u64 after);
+
+static void leaked_interrupt(const char *what, u8 vector)
+{
+	leaked(what, 0, vector);
+}
+
+/* What the test has sent and left, however late it comes, and blocking by NMI. */
+static void restore_interrupts(void)
 {
 	interrupt_handle(VECTOR_NMI, interrupt_counter);
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	for (int i = 0; i < 1000 && !interrupt_count[VECTOR_NMI]; i++)
-		cpu_relax();
-	return interrupt_count[VECTOR_NMI];
+	interrupts_drain(leaked_interrupt);
+	if (interrupt_count[VECTOR_NMI])
+		leaked("an NMI that pends", 0, interrupt_count[VECTOR_NMI]);
+	if (!nmi_arrives()) {
+		leaked("blocking by NMI", 0, 1);
+		nmi_unblock();
+	}
+	/* To the next test, which begins without handlers, none shall come: this one takes a last NMI that is late. */
+	interrupt_handlers_reset();
+	interrupt_handle(VECTOR_NMI, interrupt_counter);
 }
 
 void state_restore(void (*leak)(const char *name, u64 before, u64 after))
 {
+	leaked = leak;
 	for (size_t i = 0; i < ARRAY_SIZE(items); i++) {
 		const u64 now = items[i].get();
 
@@ -165,9 +187,5 @@ void state_restore(void (*leak)(const char *name, u64 before, u64 after))
 	/* A VM exit leaves limits of FFFFH in GDTR and IDTR: no leak, but no state to start from. */
 	write_gdtr(tables_gdtr());
 	write_idtr(tables_idtr());
-	if (!nmi_arrives()) {
-		leak("blocking by NMI", 0, 1);
-		nmi_unblock();
-	}
-	interrupt_handlers_reset();
+	restore_interrupts();
 }

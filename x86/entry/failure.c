@@ -318,7 +318,7 @@ TEST("fail.exit_msr_loaded", "an entry failure loads the MSRs of the VM-exit MSR
 
 static u32 nmis_while_blocked;
 
-static bool nmi_arrives(void)
+static bool nmi_comes(void)
 {
 	const u32 before = interrupt_count[VECTOR_NMI];
 
@@ -336,7 +336,7 @@ static void fail_in_nmi_handler(struct exception_frame *frame)
 		return;
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
-		nmis_while_blocked += nmi_arrives();
+		nmis_while_blocked += nmi_comes();
 	}
 }
 
@@ -352,7 +352,7 @@ TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what i
 	entry_stop_guest_at_once();
 	nmis_while_blocked = 0;
 	interrupt_handle(VECTOR_NMI, fail_in_nmi_handler);
-	expect(nmi_arrives());
+	expect(nmi_comes());
 	for (u32 i = 0; i < 1000 && interrupt_count[VECTOR_NMI] < 2; i++)
 		cpu_relax();
 	CASE("NMIs in the handler of an NMI, and behind it");
@@ -365,7 +365,7 @@ TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what i
 		vmcs_clear_controls(PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
-		expect(nmi_arrives());
+		expect(nmi_comes());
 		unblock_nmi();
 	}
 }

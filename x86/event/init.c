@@ -36,7 +36,7 @@ static void run_guest_there(UNUSED void *argument)
 	vmx_off();
 }
 
-static void wait_until(volatile const bool *flag, int limit_ms)
+static void wait_for(volatile const bool *flag, int limit_ms)
 {
 	for (int ms = 0; ms < limit_ms && !*flag; ms++)
 		delay_us(1000);
@@ -60,12 +60,12 @@ static void send_to_guest(u32 delivery, int limit_ms)
 	outcome = (struct outcome){ .kind = OUTCOME_NONE };
 
 	on_cpu_start(1, run_guest_there, NULL);
-	wait_until(&in_guest, PATIENCE_MS);
+	wait_for(&in_guest, PATIENCE_MS);
 	require(in_guest);
 	apic_send_ipi(cpu_number(1)->apic_id, delivery);
-	wait_until(&exited, limit_ms);
+	wait_for(&exited, limit_ms);
 	stop = true;
-	wait_until(&exited, PATIENCE_MS);
+	wait_for(&exited, PATIENCE_MS);
 	expect(exited);
 	bring_back();
 }

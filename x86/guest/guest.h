@@ -10,6 +10,7 @@
 #include "x86/tables.h"
 #include "x86/time.h"
 #include "x86/user.h"
+#include "x86/wait.h"
 
 /* A test that is a row of a table: the function gets the row. */
 #define ROW(id, title, function, row, ...) \
@@ -60,20 +61,6 @@ do {							\
 	if (!expect_eq(rdmsr(msr), before_))		\
 		wrmsr(msr, before_);			\
 } while (0)
-
-/*
- * Interrupts on for some instructions, and 50 us at the least: what waits is delivered. No fixed number of PAUSE
- * is that long everywhere, and where each exits it takes for ever.
- */
-static inline void let_interrupts_in(void)
-{
-	const u64 ticks = tsc_per_ms() / 20, start = rdtsc();
-
-	interrupts_on();
-	for (int i = 0; i < 10 || rdtsc() - start < ticks; i++)
-		cpu_relax();
-	interrupts_off();
-}
 
 /* A window page that leads to a fresh page, with these flags; the page. */
 static inline void *map_window(u64 flags)
