@@ -6,6 +6,8 @@
 # make check      the self-tests, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
 # make check-kvm  all images under Linux KVM on Bochs
+# make CHECK=1    the check build, in build/check: its images also watch the tests and know words that make the
+#                 machine a strange one (VMXCHECK_CHECK_BUILD); what people ship has none of it
 # make V=1        show the commands
 #
 # An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
@@ -18,7 +20,7 @@ endif
 endif
 -include config.mk
 
-B := build
+B := build$(if $(CHECK),/check)
 VERSION ?= 0.1
 PYTHON ?= python3
 Q := $(if $(V),,@)
@@ -33,7 +35,7 @@ LIB_SOURCES := $(filter-out lib/boot/rom.S lib/tap/image.c,$(wildcard lib/*/*.c 
 IMAGE_SOURCES := $(foreach image,$(IMAGES),$(call sources-of,$(image)))
 LIB_OBJECTS := $(LIB_SOURCES:%=$(B)/%.o)
 
-CPPFLAGS := -Ilib -DVERSION=$(VERSION) -MMD -MP
+CPPFLAGS := -Ilib -DVERSION=$(VERSION) $(if $(CHECK),-DVMXCHECK_CHECK_BUILD) -MMD -MP
 CFLAGS := -std=gnu11 -Wa,--fatal-warnings -O2 -g -m64 -mcmodel=small -mno-red-zone -mgeneral-regs-only \
 	-ffreestanding -fno-pic -fno-pie -fno-stack-protector -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-fno-omit-frame-pointer -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wundef
@@ -52,7 +54,7 @@ LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segm
 L0_FILES := $(if $(L0),$(B)/l0/init $(B)/l0/loader.bin)
 
 all: $(foreach image,$(IMAGES),$(B)/x86/$(image).elf $(B)/x86/$(image).rom $(B)/x86/$(image).tests) \
-	$(L0_FILES) compile_commands.json
+	$(L0_FILES) $(if $(CHECK),,compile_commands.json)
 
 # ---- objects
 
