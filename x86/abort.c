@@ -169,7 +169,7 @@ static const struct exit_case good_store = { "good MSR-store list", STORE, { IA3
 static const struct exit_case good_load = { "good MSR-load list", LOAD, { IA32_CSTAR, 0, 0 } };
 
 TEST("exit.msr.store_fail_abort", "a bad entry in the MSR-store list makes the exit a VMX abort",
-     NEEDS(NEED_CPUS(2), NEED_LASTING_SHUTDOWN))
+     NEEDS(NEED_CPUS(2), MAY_SHUT_DOWN))
 {
 	static const struct exit_case cases[] = {
 		{ "an MSR that does not exist", STORE, { NO_MSR, 0, 0 } },
@@ -185,7 +185,7 @@ TEST("exit.msr.store_fail_abort", "a bad entry in the MSR-store list makes the e
 }
 
 TEST("exit.msr.load_fail_abort", "a bad entry in the MSR-load list makes the exit a VMX abort",
-     NEEDS(NEED_CPUS(2), NEED_LASTING_SHUTDOWN))
+     NEEDS(NEED_CPUS(2), MAY_SHUT_DOWN))
 {
 	static const struct exit_case cases[] = {
 		{ "IA32_FS_BASE", LOAD, { IA32_FS_BASE, 0, 0 } },
@@ -214,7 +214,7 @@ static void expect_indicator(const struct exit_case *this, enum abort_indicator 
 }
 
 TEST("abort.code.saving_msrs", "the VMX-abort indicator is 1 after a failure to save guest MSRs",
-     NEEDS(NEED_CPUS(2), NEED_LASTING_SHUTDOWN))
+     NEEDS(NEED_CPUS(2), MAY_SHUT_DOWN))
 {
 	static const struct exit_case bad = { "an MSR that does not exist", STORE, { NO_MSR, 0, 0 } };
 
@@ -222,7 +222,7 @@ TEST("abort.code.saving_msrs", "the VMX-abort indicator is 1 after a failure to 
 }
 
 TEST("abort.code.loading_msrs", "the VMX-abort indicator is 4 after a failure to load host MSRs",
-     NEEDS(NEED_CPUS(2), NEED_LASTING_SHUTDOWN))
+     NEEDS(NEED_CPUS(2), MAY_SHUT_DOWN))
 {
 	static const struct exit_case bad = { "IA32_FS_BASE", LOAD, { IA32_FS_BASE, 0, 0 } };
 
@@ -232,7 +232,7 @@ TEST("abort.code.loading_msrs", "the VMX-abort indicator is 4 after a failure to
 static const struct exit_case load_fs_base = { "IA32_FS_BASE", LOAD, { IA32_FS_BASE, 0, 0 } };
 
 TEST("abort.indicator", "a VMX abort leaves an indicator that is not 0 in the VMCS region, and the revision identifier as it was",
-     NEEDS(NEED_CPUS(2), NEED_LASTING_SHUTDOWN))
+     NEEDS(NEED_CPUS(2), MAY_SHUT_DOWN))
 {
 	if (!start_case(&load_fs_base))
 		skip("needs another processor: all are in VMX-abort shutdown");
@@ -242,7 +242,7 @@ TEST("abort.indicator", "a VMX abort leaves an indicator that is not 0 in the VM
 }
 
 TEST("abort.shutdown", "a processor that came to a VMX abort executes nothing more",
-     NEEDS(NEED_CPUS(2), NEED_LASTING_SHUTDOWN))
+     NEEDS(NEED_CPUS(2), MAY_SHUT_DOWN))
 {
 	const unsigned int n = start_case(&load_fs_base);
 

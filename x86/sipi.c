@@ -125,7 +125,7 @@ TEST("after.preempt.hlt", "the VMX-preemption timer ends HLT",
 }
 
 TEST("after.preempt.shutdown", "the VMX-preemption timer ends shutdown",
-     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_SHUTDOWN))
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN))
 {
 	expect_timer_ends(ACTIVITY_SHUTDOWN);
 }

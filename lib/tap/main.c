@@ -68,9 +68,9 @@ bool tap_common_need(u32 need, bool *met, char *reason, size_t size)
 		snprintf(reason, size, "needs %u processors, %u online", need & 0xff, cpus_online());
 		return true;
 	}
-	if (need == NEED_LASTING_SHUTDOWN) {
-		*met = !cpu_shutdown_ends;
-		snprintf(reason, size, "needs a machine that goes on when one of its processors shuts down");
+	if (need > DANGER_BASE && need < DANGER_END) {
+		*met = may(need);
+		danger_format(reason, size, need);
 		return true;
 	}
 	return false;

@@ -4,6 +4,7 @@
 
 #include "libc/printf.h"
 #include "libc/string.h"
+#include "machine/emulated.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
@@ -77,8 +78,19 @@ static bool parse_apic(struct text value)
 
 static bool parse_shutdown(struct text value)
 {
-	cpu_shutdown_ends = same(value, "ends");
-	return cpu_shutdown_ends || same(value, "lasts");
+	danger_shutdown_ends(same(value, "ends"));
+	return same(value, "ends") || same(value, "lasts");
+}
+
+static bool parse_dangerous(struct text value)
+{
+	return danger_allow(value.start, value.length);
+}
+
+static bool parse_machine(struct text value)
+{
+	machine_say(same(value, "emulated"));
+	return same(value, "emulated") || same(value, "real");
 }
 
 static bool known_id(struct text value)
@@ -108,7 +120,8 @@ static const struct {
 } words[] = {
 	{ "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
-	{ "under", parse_under }, { "shutdown", parse_shutdown },
+	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous },
+	{ "machine", parse_machine },
 };
 
 static bool parse_word(const char *word, size_t length)
@@ -123,6 +136,8 @@ static bool parse_word(const char *word, size_t length)
 		return (options.list = true);
 	if (same((struct text){ word, length }, "brief"))
 		return (walk_brief = true);
+	if (same((struct text){ word, length }, "dangerous"))
+		return danger_allow_all(), true;
 	for (size_t i = 0; name < length && i < ARRAY_SIZE(words); i++)
 		if (same((struct text){ word, name }, words[i].name))
 			return words[i].parse((struct text){ word + name + 1, length - name - 1 });

@@ -14,7 +14,7 @@ struct selection {
 
 /*
  * Read the words of a command line (list, run=, skip=, order=random, seed=, from=,
- * after=, smp=, apic=x2apic, under=, shutdown=ends, and the image's own). NULL and a filled selection, or
+ * after=, smp=, apic=x2apic, under=, machine=emulated, dangerous, shutdown=ends, and the image's own). NULL and a filled selection, or
  * what is wrong, naming the word.
  */
 const char *select_tests(const char *command_line, struct selection *selection);

@@ -7,6 +7,7 @@
 
 #include "libc/types.h"
 #include "tap/check.h"
+#include "tap/danger.h"
 #include "tap/walk.h"
 
 /* What surrounds a test. Any member may be NULL. */
@@ -67,11 +68,8 @@ struct test {
 /* What a test cannot do without: else it is a SKIP that says which bit is missing. */
 #define NEEDS(...) .needs = (const u32[]){ __VA_ARGS__, 0 }
 
-/* So many processors. */
+/* So many processors. What a real machine may not survive is in tap/danger.h: NEEDS(MAY_STOP). */
 #define NEED_CPUS(n) (0x20000000u | (n))
-
-/* A machine that goes on when one of its processors shuts down: a chipset may reset it all, and a monitor may end it. */
-#define NEED_LASTING_SHUTDOWN 0x21000000u
 
 /* End the test in flight as skipped, where only the test itself can find out; prefer NEEDS. */
 void skip(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn));
@@ -88,7 +86,7 @@ void tap_leak(const char *name, u64 before, u64 after);
 /* The tests of images that need no VMX: TEST() in tap/plain.h. */
 extern const struct fixture plain_fixture;
 
-/* The common needs (features, processors); false: not one of these. Sets *met. */
+/* The common needs (features, processors, dangers); false: not one of these. Sets *met. */
 bool tap_common_need(u32 need, bool *met, char *reason, size_t size);
 
 /* An image with words of its own on the command line defines this; true: taken. */

@@ -24,7 +24,7 @@ static bool need(u32 token, char *reason, size_t size)
 	char what[128];
 	bool met = false;
 
-	if ((token & 0xff000000) == NEED_CPUS(0) || token == NEED_LASTING_SHUTDOWN) {
+	if (token >> 28 == NEED_CPUS(0) >> 28) {	/* processors and dangers */
 		tap_common_need(token, &met, reason, size);
 		return met;
 	}

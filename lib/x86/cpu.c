@@ -14,7 +14,6 @@ static struct cpu cpus[MAX_CPUS];
 static unsigned int online = 1;
 static bool started;
 unsigned int cpus_expected;
-bool cpu_shutdown_ends;
 void (*cpu_fatal_hook)(const struct exception_frame *frame);
 
 extern const u8 ap_start[], ap_start_end[];

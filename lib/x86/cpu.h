@@ -95,9 +95,6 @@ void cpu_wake_up(struct cpu *cpu);
 /* How many processors the command line says there are (smp=N); 0: nothing said. */
 extern unsigned int cpus_expected;
 
-/* The command line says that the shutdown of one processor ends the machine (shutdown=ends). */
-extern bool cpu_shutdown_ends;
-
 /*
  * For a loop that waits for another processor. The write to port 80H exits in most virtual machines, so that
  * a hypervisor with more virtual processors than its own may let another one run.

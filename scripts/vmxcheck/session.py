@@ -94,10 +94,9 @@ class Session:
             if not (selected.image.rom if backend.name == "bochs" else selected.image.elf).exists():
                 raise Problem("image `%s` is not built: %s is missing; run make"
                               % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
-            extra = order + (" brief" if self._brief(backend) else "")
+            extra = " ".join([order, backend.words(), "brief" if self._brief(backend) else ""])
             if section.smp > 1:
                 extra += " smp=%d" % section.smp if "smp=" not in section.arguments else ""
-                extra += " shutdown=ends" if backend.shutdown_ends else ""
             boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests)
             limit = timeout or section.timeout or DEFAULT_TIMEOUT
             for number in range(1, self._repeat + 1):

@@ -31,6 +31,11 @@ static void pend_nmi(void)
 	send_nmi();
 }
 
+static bool can_shut_down(void)
+{
+	return has(CAP_MISC_ACTIVITY_SHUTDOWN) && may(MAY_SHUT_DOWN);
+}
+
 static void expect_nmi_exit(void)
 {
 	expect_exit(EXIT_EXCEPTION_OR_NMI, .rip = (u64)guest_start);
@@ -65,7 +70,7 @@ TEST("after.activity.hlt", "an entry to HLT halts until an interrupt",
 }
 
 TEST("after.activity.shutdown", "an entry to shutdown holds external interrupts",
-     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
@@ -83,7 +88,7 @@ TEST("after.nmi_unblocked", "an entry without blocking by NMI lets in an NMI tha
 	interrupt_handle(VECTOR_NMI, interrupt_counter);	/* should it pend still */
 	for (u32 activity = ACTIVITY_ACTIVE; activity <= ACTIVITY_SHUTDOWN; activity++) {
 		if ((activity == ACTIVITY_HLT && !has(CAP_MISC_ACTIVITY_HLT)) ||
-		    (activity == ACTIVITY_SHUTDOWN && !has(CAP_MISC_ACTIVITY_SHUTDOWN)))
+		    (activity == ACTIVITY_SHUTDOWN && !can_shut_down()))
 			continue;
 		CASE("activity %u", activity);
 		arm_timer(TIMER_TICKS * 10);
@@ -104,7 +109,7 @@ TEST("after.intwin.hlt", "the interrupt window ends an entry to HLT",
 }
 
 TEST("after.intwin.shutdown", "the interrupt window does not end an entry to shutdown",
-     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
 {
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
 	arm_timer(TIMER_TICKS);
@@ -121,7 +126,7 @@ TEST("after.nmiwin.hlt_shutdown", "the NMI window ends an entry to HLT and to sh
 		enter_inactive(ACTIVITY_HLT);
 		expect_exit(EXIT_NMI_WINDOW, .rip = (u64)guest_start);
 	}
-	if (has(CAP_MISC_ACTIVITY_SHUTDOWN)) {
+	if (can_shut_down()) {
 		CASE("shutdown");
 		enter_inactive(ACTIVITY_SHUTDOWN);
 		expect_exit(EXIT_NMI_WINDOW, .rip = (u64)guest_start);

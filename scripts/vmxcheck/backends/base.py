@@ -52,6 +52,10 @@ class Backend:
         """None, or why it cannot run here."""
         raise NotImplementedError
 
+    def words(self) -> str:
+        """What an image must be told of the machine: it may be stopped and reset at no cost."""
+        return "machine=emulated" + (" shutdown=ends" if self.shutdown_ends else "")
+
     def features(self) -> FrozenSet[str]:
         """What an image may need: "vmx", "smp". Only asked when it is available."""
         raise NotImplementedError
