@@ -6,6 +6,7 @@
  */
 #include "vmx/ept.h"
 #include "vmxtest/under.h"
+#include "x86/cr4.h"
 #include "x86/page.h"
 
 #define HIDDEN_CR4 ((u64)(CR4_VMXE | CR4_SMXE))		/* what goes with VMX and SMX, which CPUID denies */
@@ -79,20 +80,10 @@ static bool load_cr0(u64 value)
 	return true;
 }
 
-/* CR4 becomes the value and then its old one, with no access to memory between: SMAP may forbid the stack. */
-static u64 cr4_for_a_moment(u64 value, u64 own)
-{
-	u64 got;
-
-	asm volatile("mov %1, %%cr4; mov %%cr4, %0; mov %2, %%cr4" : "=&r"(got) : "r"(value), "r"(own) : "memory");
-	return got;
-}
-
 static bool load_cr4(u64 value)
 {
 	const bool pcide_rises = value & CR4_PCIDE && !(under_cr4() & CR4_PCIDE);
-	const u64 own = read_cr4();
-	volatile u64 got = 0;
+	u64 got;
 
 	if (value & HIDDEN_CR4 || (pcide_rises && vmcs_read(GUEST_CR3) & 0xfff) ||
 	    (value & CR4_CET && !(under_cr0() & CR0_WP))) {
@@ -100,8 +91,10 @@ static bool load_cr4(u64 value)
 		return false;
 	}
 	/* No CET in the host, whose CR0.WP may be 0: the bit itself is the same in both. */
-	if (!UNDER_TRY(got = cr4_for_a_moment(value | fixed_cr4(), own)))
+	if (cr4_try(value | fixed_cr4(), &got).raised) {
+		under_inject_code(VECTOR_GP, 0);
 		return false;
+	}
 	vmcs_write(GUEST_CR4, got);
 	vmcs_write(CR4_READ_SHADOW, (got & ~HIDDEN_CR4 & ~fixed_cr4()) | (value & fixed_cr4()));
 	under_flush_all();

@@ -2,6 +2,8 @@
 /* "Loading Host Control Registers, Debug Registers, MSRs": the registers. */
 #include "hostload.h"
 
+#include "x86/cr4.h"
+
 /* CR0 bits that an exit leaves as they are, beside those fixed in VMX operation: ET, 15:6, 17, 28:19, NW, CD. */
 #define CR0_KEPT 0x7ffaffd0ull
 
@@ -47,7 +49,7 @@ static void expect_cr4_loaded(u64 guest_cr4)
 
 		if (host & ~vmx_capabilities()->cr4_fixed1 || ~host & vmx_capabilities()->cr4_fixed0)
 			continue;
-		if (BIT(bit) & (CR4_PAE | CR4_LA57 | CR4_VMXE))
+		if (!(BIT(bit) & CR4_HARMLESS))
 			continue;
 		CASE("guest CR4 %#lx, host CR4 %#lx", guest_cr4, host);
 		vmcs_write(HOST_CR4, host);

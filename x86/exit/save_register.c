@@ -3,6 +3,7 @@
 #include "hostload.h"
 
 #include "libc/string.h"
+#include "x86/cr4.h"
 #include "x86/page.h"
 
 #define POISON 0x5eed5eed5eed5eedull
@@ -38,9 +39,7 @@ static void save_cr4(u64 value)
 #define CR0_FREE (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_CD)
 static u64 cr4_free(void)
 {
-	const u64 fixed = CR4_PAE | CR4_VMXE | CR4_LA57 | CR4_PCIDE | CR4_CET | CR4_SMAP;
-
-	return vmx_capabilities()->cr4_fixed1 & ~fixed & 0xffffffff;
+	return vmx_capabilities()->cr4_fixed1 & ~vmx_capabilities()->cr4_fixed0 & CR4_HARMLESS;
 }
 
 TEST("save.cr", "CR0, CR3 and CR4 are saved, the real ones: masks and read shadows have no part in it")

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "guest.h"
+#include "x86/cr4.h"
 
 /* #GP(0), and CR4 as it was. */
 static void check_refused(u64 value)
 {
 	const u64 cr4 = read_cr4();
+	u64 seen;
 
 	if ((value ^ cr4) & ~(u64)(CR4_VME | CR4_PVI | CR4_PAE | CR4_LA57 | CR4_PCIDE))
 		skip_if_it_hangs();
-	expect_cr_refused(4, value);
+	const struct fault fault = cr4_try(value, &seen);
+	expect_fault(fault, VECTOR_GP, 0);
+	expect_eq(seen, cr4);
 }
 
 struct cr4_bit {
@@ -31,9 +35,10 @@ static void check_bit(const void *data)
 		check_refused(cr4 | row->bit);
 		return;
 	}
-	write_cr4(cr4 ^ row->bit);
-	const u64 changed = read_cr4();
-	write_cr4(cr4);
+	u64 changed;
+	const struct fault fault = cr4_try(cr4 ^ row->bit, &changed);
+
+	expect_no_fault(fault);
 	expect_eq(changed, cr4 ^ row->bit);
 	expect_eq(read_cr4(), cr4);
 }

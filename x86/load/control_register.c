@@ -4,6 +4,7 @@
 
 #include "libc/string.h"
 #include "vmx/ept.h"
+#include "x86/cr4.h"
 
 CODE(read_crs, "mov %cr0, %rax; mov %cr4, %rcx; mov %cr2, %rdx");
 
@@ -44,11 +45,6 @@ TEST("entry.load.cr0.unmodified_bits", "VM entry loads CR0, but never ET, NW, CD
 	}
 	write_cr0(home);
 }
-
-/* CR4 bits that change nothing for a few instructions of a 64-bit guest at CPL 0. */
-#define CR4_HARMLESS	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_MCE | CR4_PGE | CR4_PCE | CR4_OSFXSR |	\
-			 CR4_OSXMMEXCPT | CR4_UMIP | CR4_SMXE | CR4_FSGSBASE | CR4_PCIDE | CR4_OSXSAVE | CR4_KL | CR4_SMEP |	\
-			 CR4_SMAP | CR4_PKE | CR4_CET | CR4_PKS | CR4_UINTR)
 
 static void try_cr4(u64 value)
 {
