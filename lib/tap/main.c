@@ -12,6 +12,7 @@
 #include "x86/model.h"
 #include "x86/page.h"
 #include "x86/state.h"
+#include "x86/time.h"
 #include "x86/user.h"
 
 int main(const struct boot_info *boot);
@@ -49,6 +50,7 @@ static void print_header(const struct boot_info *boot)
 	print_signature("hypervisor", 0x40000000, has_feature(FEATURE_HYPERVISOR));
 	print(" maxphyaddr=%u cpus=%u memory=%luM\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
 	      (memory_end + 0xfffff) >> 20);
+	print("# tsc: %lu kHz from %s\n", tsc_per_ms(), tsc_source());
 	if (boot->command_line[0])
 		print("# command line: %s\n", boot->command_line);
 }

@@ -65,7 +65,7 @@ static void set_controls(void)
 		set_control(PIN_EXTERNAL_INTERRUPT_EXITING);
 	} else {
 		set_control(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
-		set(VMX_PREEMPTION_TIMER_VALUE, guest_watchdog_ticks() >> (vmx_capabilities()->misc & 0x1f));
+		set(VMX_PREEMPTION_TIMER_VALUE, guest_watchdog_value());
 	}
 }
 

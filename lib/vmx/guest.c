@@ -7,7 +7,7 @@
 
 #include "vmx/decode.h"
 
-/* How long a guest may run before the watchdog stops it, in milliseconds of the TSC. */
+/* How long a guest may run before the watchdog stops it, in milliseconds. */
 enum { WATCHDOG_MS = 4000, WATCHDOG_VECTOR = 0xee };
 
 struct guest guest;
@@ -37,9 +37,11 @@ void guest_take_fault(void)
  */
 static void arm_apic_timer(void)
 {
-	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
+	const struct apic_timer_count count = apic_timer_count(WATCHDOG_MS);
+
+	apic_write(APIC_TIMER_DIVIDE, count.divide);
 	apic_write(APIC_LVT_TIMER, WATCHDOG_VECTOR);
-	apic_write(APIC_TIMER_INITIAL, guest_watchdog_ticks());
+	apic_write(APIC_TIMER_INITIAL, count.initial);
 }
 
 /* Take it back; if it has fired, the interrupt waits in IRR: let it go. */
@@ -55,11 +57,11 @@ static void disarm_apic_timer(void)
 	}
 }
 
-u32 guest_watchdog_ticks(void)
+u32 guest_watchdog_value(void)
 {
-	const u64 ticks = WATCHDOG_MS * tsc_per_ms();
+	const u64 value = WATCHDOG_MS * tsc_per_ms() >> (vmx_capabilities()->misc & 0x1f);
 
-	return ticks > 0xffffffff ? 0xffffffff : ticks;
+	return value > 0xffffffff ? 0xffffffff : value;
 }
 
 static struct outcome outcome_of_entry(u64 result)

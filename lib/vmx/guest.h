@@ -41,10 +41,10 @@ extern struct guest guest;
 extern volatile bool guest_running;
 
 /*
- * The watchdog's time limit. Where there is a VMX-preemption timer the baseline
- * activates it with this many TSC ticks; a test that owns the timer clears the control.
+ * The watchdog's time limit as a VMX-preemption timer value, which counts the TSC divided by a power of two. Where there
+ * is that timer the baseline activates it with this value; a test that owns the timer clears the control.
  */
-u32 guest_watchdog_ticks(void);
+u32 guest_watchdog_value(void);
 
 #define GUEST_STACK_SIZE 65536
 extern u8 guest_stack[GUEST_STACK_SIZE];

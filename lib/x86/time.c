@@ -1,53 +1,186 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "machine/clock.h"
+#include "x86/apic.h"
+#include "x86/fault.h"
+#include "x86/feature.h"
 #include "x86/processor.h"
 #include "x86/time.h"
 
-enum {
-	PIT_CHANNEL2 = 0x42, PIT_MODE = 0x43, PORT_B = 0x61,
-	PORT_B_GATE2 = 1, PORT_B_SPEAKER = 2, PORT_B_OUT2 = 0x20,
-	PIT_TICKS_PER_MS = 1193,
-	MEASUREMENTS = 5, TICKS_WITHOUT_PIT = 1000000,
+#include "libc/printf.h"
+#include "libc/string.h"
+
+/* Faster than any TSC so far. */
+enum { TSC_KHZ_AT_MOST = 6000000 };
+
+/* What somebody says: TSC ticks in a millisecond; 0: it says nothing. */
+
+/* SDM Vol. 2A, CPUID, leaf 15H: the ratio to the core crystal clock, and since 2017 its frequency in Hz in ECX, or 0. */
+static u64 said_by_leaf_15h(void)
+{
+	if (cpuid(0, 0).eax < 0x15)
+		return 0;
+
+	const struct cpuid c = cpuid(0x15, 0);
+
+	return c.eax && c.ebx ? (u64)c.ecx * c.ebx / c.eax / 1000 : 0;
+}
+
+/* Leaf 16H: the base frequency in MHz, at which the TSC of a processor with leaf 15H runs. */
+static u64 said_by_leaf_16h(void)
+{
+	return cpuid(0, 0).eax < 0x16 ? 0 : (cpuid(0x16, 0).eax & 0xffff) * 1000;
+}
+
+static bool hypervisor_is(const char *signature, u32 last_leaf)
+{
+	if (!has_feature(FEATURE_HYPERVISOR))
+		return false;
+
+	const struct cpuid c = cpuid(0x40000000, 0);
+
+	return c.eax >= last_leaf && c.eax < 0x40001000 && !memcmp(&c.ebx, signature, 12);
+}
+
+static u64 said_by_vmware(void)
+{
+	return hypervisor_is("VMwareVMware", 0x40000010) ? cpuid(0x40000010, 0).eax : 0;
+}
+
+/* QEMU hands VMware's leaf out under KVM's signature too. */
+static u64 said_by_kvm(void)
+{
+	return hypervisor_is("KVMKVMKVM\0\0\0", 0x40000010) ? cpuid(0x40000010, 0).eax : 0;
+}
+
+/* Hypervisor Top Level Functional Specification, "Partition Reference Time Enlightenment": in Hz, if access is granted. */
+static u64 said_by_hyper_v(void)
+{
+	enum { MSR_TSC_FREQUENCY = 0x40000022, ACCESS_FREQUENCY_MSRS = BIT(11) };
+	volatile u64 hertz = 0;
+
+	if (!hypervisor_is("Microsoft Hv", 0x40000003) || !(cpuid(0x40000003, 0).eax & ACCESS_FREQUENCY_MSRS) ||
+	    TRY(hertz = rdmsr(MSR_TSC_FREQUENCY)).raised)
+		return 0;
+	return hertz / 1000;
+}
+
+static const struct {
+	const char *name;
+	u64 (*khz)(void);
+} statements[] = {
+	{ "CPUID 15H", said_by_leaf_15h },
+	{ "CPUID 16H", said_by_leaf_16h },
+	{ "VMware's CPUID leaf 40000010H", said_by_vmware },
+	{ "KVM's CPUID leaf 40000010H", said_by_kvm },
+	{ "Hyper-V's MSR 40000022H", said_by_hyper_v },
 };
 
-/* 0: there is no PIT. */
-static u64 measure(void)
-{
-	const u8 port_b = inb(PORT_B) & ~(PORT_B_GATE2 | PORT_B_SPEAKER);
-	u64 start, end;
-	u32 left = 1000000;
+static u64 tsc_khz;
+static char source[96];
 
-	outb(PORT_B, port_b);
-	outb(PIT_MODE, 0xb0);			/* channel 2, both bytes, mode 0: OUT rises at zero */
-	outb(PIT_CHANNEL2, PIT_TICKS_PER_MS & 0xff);
-	outb(PIT_CHANNEL2, PIT_TICKS_PER_MS >> 8);
-	outb(PORT_B, port_b | PORT_B_GATE2);
-	start = rdtsc();
-	while (left && !(inb(PORT_B) & PORT_B_OUT2))
-		left--;
-	end = rdtsc();
-	outb(PORT_B, port_b);
-	/* No PIT: OUT never rises, or an empty bus reads all ones at once. */
-	if (!left || inb(PORT_B) == 0xff)
-		return 0;
-	return end - start;
+static bool said(struct clock *by)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(statements); i++) {
+		*by = (struct clock){ statements[i].name, statements[i].khz() };
+		if (by->tsc_khz)
+			return true;
+	}
+	return false;
+}
+
+static bool agree(u64 khz, u64 other)
+{
+	return khz / 2 <= other && other / 2 <= khz;
+}
+
+static void take(const struct clock *clock)
+{
+	tsc_khz = clock->tsc_khz;
+	snprintf(source, sizeof(source), "%s", clock->name);
+}
+
+/*
+ * An emulator may hand out the words of the processor that it is a model of, while its TSC counts something else: so what
+ * is said is held against a clock.
+ */
+static void find_out(void)
+{
+	static const struct clock fast = { "no clock: taken for a fast one", TSC_KHZ_AT_MOST };
+	struct clock stated, measured;
+	const bool is_stated = said(&stated), is_measured = clock_measure_tsc(&measured);
+
+	if (is_stated && (!is_measured || agree(stated.tsc_khz, measured.tsc_khz)))
+		take(&stated);
+	else if (is_measured)
+		take(&measured);
+	else
+		take(&fast);
+	if (is_stated && tsc_khz != stated.tsc_khz)
+		snprintf(source, sizeof(source), "%s (%s says %lu kHz)", measured.name, stated.name, stated.tsc_khz);
 }
 
 u64 tsc_per_ms(void)
 {
-	static u64 measured;
+	if (!tsc_khz)
+		find_out();
+	return tsc_khz;
+}
 
-	if (measured)
-		return measured;
+const char *tsc_source(void)
+{
+	tsc_per_ms();
+	return source;
+}
 
-	/* A hypervisor may let this processor wait in the midst of a measurement: the shortest is the truest. */
-	u64 least = measure();
+/* ---- The APIC timer */
 
-	for (int i = 1; i < MEASUREMENTS && least; i++) {
-		const u64 ticks = measure();
+/* Ticks in a millisecond, undivided; the TSC is read around it, so what it may be wrong by is too many. */
+static u64 measure_apic_timer(void)
+{
+	const u64 wait = tsc_per_ms();
+
+	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
+	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
+	apic_write(APIC_TIMER_INITIAL, 0xffffffff);
+
+	const u64 start = rdtsc();
+	u64 passed = 0;
+
+	while (passed < wait)
+		passed = rdtsc() - start;
+
+	const u64 ticks = 0xffffffff - apic_read(APIC_TIMER_CURRENT);
+
+	apic_write(APIC_TIMER_INITIAL, 0);
+	apic_write(APIC_TIMER_DIVIDE, 0);
+	return ticks * wait / passed;
+}
+
+static u64 apic_timer_per_ms(void)
+{
+	enum { MEASUREMENTS = 3 };
+	static u64 least;
+
+	if (least)
+		return least;
+	least = measure_apic_timer();
+	for (int i = 1; i < MEASUREMENTS; i++) {
+		const u64 ticks = measure_apic_timer();
 
 		if (ticks < least)
 			least = ticks;
 	}
-	measured = least ? least : TICKS_WITHOUT_PIT;
-	return measured;
+	return least;
+}
+
+struct apic_timer_count apic_timer_count(u32 ms)
+{
+	/* Divide by 1, 2, 4 ... 128. */
+	static const u8 divide[] = { APIC_TIMER_DIVIDE_BY_1, 0, 1, 2, 3, 8, 9, 10 };
+	const u64 ticks = ms * apic_timer_per_ms();
+	u32 shift = 0;
+
+	while (shift < ARRAY_SIZE(divide) - 1 && ticks >> shift > 0xffffffff)
+		shift++;
+	return (struct apic_timer_count){ divide[shift], ticks >> shift > 0xffffffff ? 0xffffffff : ticks >> shift };
 }
