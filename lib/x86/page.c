@@ -96,3 +96,8 @@ unsigned int linear_address_width(void)
 {
 	return address_sizes() >> 8 & 0xff;
 }
+
+unsigned int paged_address_width(void)
+{
+	return read_cr4() & CR4_LA57 ? 57 : 48;
+}

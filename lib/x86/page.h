@@ -45,7 +45,10 @@ void page_window_reset(void);
 
 /* MAXPHYADDR: CPUID.80000008H:EAX[7:0], 36 where there is no such leaf. */
 unsigned int physical_address_width(void);
+/* What addresses in registers are checked against: CPUID.80000008H:EAX[15:8], 57 where the processor has CR4.LA57. */
 unsigned int linear_address_width(void);
+/* What paging as it is translates, so where code and data can be: 57 if CR4.LA57 is 1, else 48. */
+unsigned int paged_address_width(void);
 
 static inline u64 physical_address(const volatile void *pointer)
 {

@@ -22,8 +22,8 @@ TEST("hostload.rip_rsp", "RIP and RSP come from the host fields")
 
 	/* The same code at other linear addresses; none of bits 31:30 is left, with both it would be another GiB. */
 	vmcs_write(HOST_CR3, page_tables_that_repeat());
-	for (u32 bit = 30; bit < linear_address_width(); bit++) {
-		const u64 at = BIT(bit) | (bit == linear_address_width() - 1 ? -BIT(bit) : 0);
+	for (u32 bit = 30; bit < paged_address_width(); bit++) {
+		const u64 at = BIT(bit) | (bit == paged_address_width() - 1 ? -BIT(bit) : 0);
 
 		CASE("RIP in %#lx", at);
 		vmcs_write(HOST_RIP, at + (u64)exit_probe_entries);

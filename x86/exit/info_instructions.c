@@ -83,7 +83,7 @@ const struct exiting_instruction exiting_instructions[] = {
 	{ "RDTSCP", BYTES(0x0f, 0x01, 0xf9), EXIT_RDTSCP, PROC2_ENABLE_RDTSCP, 0 },
 	{ "INVVPID", BYTES(0x66, 0x0f, 0x38, 0x81, 0x4b, DISPLACEMENT), EXIT_INVVPID, CAP_INVVPID, DISPLACEMENT },
 	{ "WBINVD", BYTES(0x0f, 0x09), EXIT_WBINVD, PROC2_WBINVD_EXITING, 0 },
-	{ "WBNOINVD", BYTES(0xf3, 0x0f, 0x09), EXIT_WBINVD, PROC2_WBINVD_EXITING, 0 },
+	{ "WBNOINVD", BYTES(0xf3, 0x0f, 0x09), EXIT_WBINVD, PROC2_WBINVD_EXITING, ANY_QUALIFICATION },
 	{ "XSETBV", BYTES(0x0f, 0x01, 0xd1), EXIT_XSETBV, FEATURE_XSAVE, 0 },
 	{ "RDRAND EAX", BYTES(0x0f, 0xc7, 0xf0), EXIT_RDRAND, PROC2_RDRAND_EXITING, 0 },
 	{ "RDRAND R11W", BYTES(0x66, 0x41, 0x0f, 0xc7, 0xf3), EXIT_RDRAND, PROC2_RDRAND_EXITING, 0 },
@@ -176,6 +176,9 @@ struct outcome run_instruction(const struct exiting_instruction *instruction, co
 	/* Every leaf and every state component; VMFUNC has no leaf above 63. */
 	guest.regs.rax = instruction->reason == EXIT_VMFUNC ? 63 : 0xffffffff;
 	guest.regs.rcx = guest.regs.rdx = 0;
+	/* RCX of these says which entries of the list there are; without any they do nothing, and do not exit. */
+	if (instruction->reason == EXIT_RDMSRLIST || instruction->reason == EXIT_WRMSRLIST)
+		guest.regs.rcx = BIT(0);
 	guest.regs.rbx = guest.regs.rsi = guest.regs.rdi = (u64)operand;
 	return guest_run_at(exiting_code);
 }

@@ -77,8 +77,8 @@ TEST("save.rip_fault_like", "an exit that an instruction or a fault causes saves
 	/* High addresses; there every page is present. */
 	vmcs_write(GUEST_CR3, repeating);
 	for (u32 i = 0; i < 6; i++)
-		for (u32 bit = 30; bit < linear_address_width(); bit++)
-			expect_rip_saved(i, code, BIT(bit) | (bit == linear_address_width() - 1 ? -BIT(bit) : 0));
+		for (u32 bit = 30; bit < paged_address_width(); bit++)
+			expect_rip_saved(i, code, BIT(bit) | (bit == paged_address_width() - 1 ? -BIT(bit) : 0));
 }
 
 extern const u8 save_behind_cr8[], save_behind_tpr[], save_behind_eoi[], save_behind_icr[];

@@ -173,7 +173,7 @@ static void try_rip_rsp(u64 rip, u64 rsp)
 static void check_rip_rsp(void)
 {
 	const u64 rsp = (u64)guest_stack + GUEST_STACK_SIZE, page = physical_address(load_places_);
-	const u64 half = BIT(linear_address_width() - 1);
+	const u64 half = BIT(paged_address_width() - 1);
 	u64 *pml4 = page_alloc();
 
 	for (u32 i = 0; i < 16; i++)
