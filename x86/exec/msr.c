@@ -18,11 +18,11 @@ TEST("exec.msrbitmap.pass_value", "without an exit WRMSR changes the real MSR, a
 		expect_guest_done();
 		expect_eq(rdmsr(row->msr), row->value);
 
-		wrmsr(row->msr, row->value >> 1 & 0x7fffffff);
+		wrmsr(row->msr, row->other);
 		msr_read(row->msr);
 		expect_guest_done();
-		expect_eq(guest.regs.r8, row->value >> 1 & 0x7fffffff);
-		expect_eq(guest.regs.r9, 0);
+		expect_eq(guest.regs.r8, (u32)row->other);
+		expect_eq(guest.regs.r9, row->other >> 32);
 		wrmsr(row->msr, row->value);
 		msr_read(row->msr);
 		expect_eq(guest.regs.r8, (u32)row->value);

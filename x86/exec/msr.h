@@ -35,7 +35,8 @@ bool msr_value(u32 msr, u64 *value);
  */
 struct scratch_msr {
 	u32 msr;
-	u64 value;	/* a telling one to write */
+	u64 value;	/* a telling one to write, and another */
+	u64 other;
 	const char *text;
 };
 enum { SCRATCH_MSRS = 5 };

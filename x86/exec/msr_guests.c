@@ -10,11 +10,11 @@ GUEST_ASM(msr_guest_writes,
 	  "msr_write_instruction: wrmsr; ret");
 
 const struct scratch_msr scratch_msrs[SCRATCH_MSRS] = {
-	{ IA32_STAR, 0x0123456789abcdef, "IA32_STAR" },
-	{ IA32_LSTAR, 0xffff8123456789ab, "IA32_LSTAR" },
-	{ IA32_CSTAR, 0x00007654321fedcb, "IA32_CSTAR" },
-	{ IA32_FMASK, 0x0000000089abcdef, "IA32_FMASK" },
-	{ IA32_KERNEL_GS_BASE, 0xffffa5a51234c3c3, "IA32_KERNEL_GS_BASE" },
+	{ IA32_STAR, 0x89abcdef00000000, 0x0123456700000000, "IA32_STAR" },	/* bits 31:0 are reserved */
+	{ IA32_LSTAR, 0xffff8123456789ab, 0x0000000022b3c4d5, "IA32_LSTAR" },
+	{ IA32_CSTAR, 0x00007654321fedcb, 0xffffffff990ff6e5, "IA32_CSTAR" },
+	{ IA32_FMASK, 0x0000000089abcdef, 0x0000000044d5e6f7, "IA32_FMASK" },
+	{ IA32_KERNEL_GS_BASE, 0xffffa5a51234c3c3, 0x00000000091a61e1, "IA32_KERNEL_GS_BASE" },
 };
 
 void msr_trap_faults(void)

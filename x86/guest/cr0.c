@@ -31,15 +31,15 @@ static void check_bit(const void *data)
 	expect_eq(read_cr0(), cr0);
 }
 
-#define BIT_ROW(name, bit) \
-	ROW("guest.cr0." name, #bit " can be written with 0 and with 1", check_bit, &(const u64){ bit })
+#define BIT_ROW(name, bit, ...) \
+	ROW("guest.cr0." name, #bit " can be written with 0 and with 1", check_bit, &(const u64){ bit }, ##__VA_ARGS__)
 BIT_ROW("mp", CR0_MP);
 BIT_ROW("em", CR0_EM);
 BIT_ROW("ts_bit", CR0_TS);
 BIT_ROW("ne", CR0_NE);
 BIT_ROW("wp", CR0_WP);
 BIT_ROW("am", CR0_AM);
-BIT_ROW("cd", CR0_CD);
+BIT_ROW("cd", CR0_CD, NEEDS(MAY_TURN_CACHES_OFF));
 
 TEST("guest.cr0.et", "ET is 1 and stays it")
 {

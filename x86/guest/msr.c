@@ -117,9 +117,9 @@ static void check_keeps(u32 msr, u64 value)
 	expect_eq(now, value);
 }
 
-TEST("guest.msr.star", "IA32_STAR keeps its 64 bits")
+TEST("guest.msr.star", "IA32_STAR keeps bits 63:32")
 {
-	for (unsigned int bit = 0; bit < 64; bit++) {
+	for (unsigned int bit = 32; bit < 64; bit++) {
 		CASE("bit %u", bit);
 		check_keeps(IA32_STAR, BIT(bit));
 	}
@@ -225,7 +225,6 @@ TEST("guest.msr.mtrr_cap", "IA32_MTRRCAP can be read and not written", NEEDS(FEA
 	const u64 cap = rdmsr(IA32_MTRRCAP);
 
 	expect_msr_refused(IA32_MTRRCAP, cap);
-	expect((cap & 0xff) >= 1);
 }
 
 TEST("guest.msr.mtrr_def_type", "IA32_MTRR_DEF_TYPE refuses the types 2, 3, 7 and those from 8, and its reserved bits",
@@ -248,8 +247,12 @@ TEST("guest.msr.mtrr_def_type", "IA32_MTRR_DEF_TYPE refuses the types 2, 3, 7 an
 TEST("guest.msr.mtrr_mask", "a variable MTRR keeps base, mask and valid, and refuses bits from MAXPHYADDR on",
      NEEDS(FEATURE_MTRR))
 {
-	const u64 base = rdmsr(IA32_MTRR_PHYSBASE0), mask = rdmsr(IA32_MTRR_PHYSMASK0);
+	u64 base, mask;
 
+	if (!(rdmsr(IA32_MTRRCAP) & 0xff))
+		skip("needs a variable MTRR (IA32_MTRRCAP[7:0])");
+	base = rdmsr(IA32_MTRR_PHYSBASE0);
+	mask = rdmsr(IA32_MTRR_PHYSMASK0);
 	if (mask & BIT(11))
 		skip("the first variable MTRR is in use");
 	check_keeps(IA32_MTRR_PHYSBASE0, 0x23456000 | 6);
