@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Known deviations of a target: spec/known/BACKEND.tsv and spec/known/BACKEND-VERSION.tsv (the format is in spec/known/README).
+"""Known deviations of a target: spec/known/BACKEND.tsv (the format is in spec/known/README).
 
 A line turns the fail of its test (or its crash or hang, where the line says so) into the verdict `known`, on the
 targets that its condition names and on no other. It may say how many of the checks may fail: one more is another
 deviation. A line whose test passes where it applies is stale.
+
+A table names the versions that were tried. Another version is judged by the lines of the newest one tried that is
+not newer than itself: what has been mended since is no news then, so no line is called stale.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +20,8 @@ from typing import Dict, List, Optional, Tuple
 from .errors import Problem
 from .verdict import CRASH, FAIL, HANG, Outcome
 
-CONDITION_KEYS = ("cpu", "smp", "image", "kvm")  # where
+VERSION_KEYS = ("version", "bochs")  # where, by a range of versions
+CONDITION_KEYS = ("cpu", "smp", "image", "kvm", *VERSION_KEYS)  # where
 EXTENT_KEYS = ("verdict", "failed")  # how far the line goes there
 
 
@@ -42,7 +47,33 @@ class Deviation:
         return text if self.most_failed is None else "%s of at most %d check%s" % (text, self.most_failed, "s"[self.most_failed == 1:])
 
     def applies(self, facts: Dict[str, str]) -> bool:
-        return all(any(fnmatchcase(value, glob) for glob in globs for value in _values(key, facts)) for key, globs in self.parsed)
+        return all(any(_holds(key, pattern, value) for pattern in patterns for value in _values(key, facts))
+                   for key, patterns in self.parsed)
+
+
+def version_number(text: str) -> Tuple[int, ...]:
+    """What versions are compared by: the first two numbers of "6.1.0-56-cloud-amd64"; () if it has none."""
+    match = re.match(r"(\d+)\.(\d+)", text)
+    return tuple(int(part) for part in match.groups()) if match else ()
+
+
+_RANGE = re.compile(r"(?:(?P<one>\d+\.\d+)|<(?P<below>\d+\.\d+)|(?P<first>\d+\.\d+)\.\.(?P<last>\d+\.\d+)?)$")
+
+
+def _in_range(text: str, pattern: str) -> bool:
+    version, match = version_number(text), _RANGE.match(pattern)
+    assert match
+    if not version:
+        return False
+    if match["one"]:
+        return version == version_number(match["one"])
+    if match["below"]:
+        return version < version_number(match["below"])
+    return version_number(match["first"]) <= version and (not match["last"] or version <= version_number(match["last"]))
+
+
+def _holds(key: str, pattern: str, value: str) -> bool:
+    return _in_range(value, pattern) if key in VERSION_KEYS else fnmatchcase(value, pattern)
 
 
 def _values(key: str, facts: Dict[str, str]) -> List[str]:
@@ -59,6 +90,8 @@ def _terms(text: str) -> Dict[str, Tuple[str, ...]]:
             raise ValueError("bad condition `%s`: it is `-`, or KEY=GLOB[|GLOB...] joined by commas, each KEY once and one of %s"
                              % (text, ", ".join(CONDITION_KEYS + EXTENT_KEYS)))
         terms[key] = tuple(value.split("|"))
+        if key in VERSION_KEYS and not all(_RANGE.match(pattern) for pattern in terms[key]):
+            raise ValueError("bad condition `%s`: a version is N.N, <N.N, N.N.. or N.N..N.N" % text)
     return terms
 
 
@@ -90,29 +123,49 @@ def parse(text: str, name: str) -> List[Deviation]:
     return lines
 
 
-class KnownTable:
-    """The lines for one target."""
+def _tried(text: str, name: str) -> List[str]:
+    """The versions that a table's line `# tried: N.N ...` names."""
+    match = re.search(r"^# tried:(.*)$", text, re.MULTILINE)
+    versions = match.group(1).split() if match else []
+    if not versions or not all(version_number(version) for version in versions):
+        raise Problem("%s: a line `# tried: VERSION...` must name the versions that its lines were tried on" % name)
+    return versions
 
-    def __init__(self, lines: List[Deviation]) -> None:
+
+class KnownTable:
+    """The lines for one target. `version` is the one that it is judged by, and `remark` says so where that is another one."""
+
+    def __init__(self, lines: List[Deviation], version: str = "", remark: str = "") -> None:
+        self.version = version
+        self.remark = remark
         self._by_id: Dict[str, List[Deviation]] = {}
         for line in lines:
             self._by_id.setdefault(line.id, []).append(line)
 
     @classmethod
-    def load(cls, folder: Path, target: str) -> "KnownTable":
-        """What is known of that version, BACKEND-VERSION, and of all versions, BACKEND."""
-        lines: List[Deviation] = []
-        for name in (target, target.rpartition("-")[0]):
-            path = folder / (name + ".tsv")
-            try:
-                lines += parse(path.read_text(encoding="utf-8"), "spec/known/" + path.name)
-            except FileNotFoundError:
-                pass
-            except (OSError, UnicodeDecodeError) as error:
-                raise Problem("%s: cannot be read: %s" % (path, error)) from None
-        return cls(lines)
+    def load(cls, folder: Path, backend: str, version: str) -> "KnownTable":
+        """What is known of that version of BACKEND: the lines of BACKEND.tsv, or none."""
+        path = folder / (backend + ".tsv")
+        name = "spec/known/" + path.name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return cls([], version)
+        except (OSError, UnicodeDecodeError) as error:
+            raise Problem("%s: cannot be read: %s" % (path, error)) from None
+        lines = parse(text, name)
+        tried, number = _tried(text, name), version_number(version)
+        if any(version_number(one) == number for one in tried):
+            return cls(lines, version)
+        older = [one for one in tried if version_number(one) < number]
+        if not older:
+            return cls([], version, "nothing is known of %s %s (%s has %s): whatever deviates is red" % (
+                backend, version, name, " ".join(tried)))
+        nearest = max(older, key=version_number)
+        return cls(lines, nearest, "%s %s was not tried: judged by what is known of %s (%s)" % (backend, version, nearest, name))
 
     def find(self, test: str, facts: Dict[str, str], outcome: Optional[Outcome] = None) -> Optional[Deviation]:
-        """The line for this test here, one that excuses the outcome if there is one; `facts` has the keys of CONDITION_KEYS."""
+        """The line for this test here, one that excuses the outcome if there is one; `facts` has keys of CONDITION_KEYS."""
+        facts = {**facts, "version": self.version}
         lines = [line for line in self._by_id.get(test, []) if line.applies(facts)]
         return next((line for line in lines if outcome and line.excuses(outcome)), lines[0] if lines else None)

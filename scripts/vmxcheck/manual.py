@@ -87,7 +87,7 @@ def man() -> str:
     for status, text in options.STATUS.items():
         out += [".TP", "\\fB%d\\fR" % status, _roff(text)]
     out += [".SH FILES", ".TP", "\\fIresults/latest/results.json\\fR", "All that the last run found out; every report is made from it.",
-            ".TP", "\\fIspec/known/TARGET.tsv\\fR", "Known deviations of a target.", ".TP", "\\fIunittests.cfg\\fR",
+            ".TP", "\\fIspec/known/BACKEND.tsv\\fR", "Known deviations of a target.", ".TP", "\\fIunittests.cfg\\fR",
             "What is booted, with what, where."]
     return "\n".join(out) + "\n"
 

@@ -28,6 +28,7 @@ def join(runs: List[Results]) -> Tuple[Results, List[str]]:
             image["round"] = image.get("round", 1) + taken.get((image["image"], image["target"]), 0)
         whole.images += run.images
         whole.points += run.points
+        whole.remarks += [remark for remark in run.remarks if remark not in whole.remarks]
         whole.stale += [line for line in run.stale if line not in whole.stale]
     return whole, _missing(runs)
 

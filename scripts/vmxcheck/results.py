@@ -27,6 +27,7 @@ Keys (stable; new ones may be added):
                notes[] (what the test said of the target that is neither right nor wrong),
                round (of --repeat, from 1), old (true: red, and red in the baseline too)
   stale[]      lines of spec/known whose test passed where they apply: id, condition, why, reference, where, target
+  remarks[]    what to know of the run before its verdicts: a version of a target that was not tried
   counts       verdict -> number
 
 A verdict is pass, fail, skip, known, crash, hang or missing. A TAP stream that contradicted itself adds a
@@ -98,6 +99,7 @@ class Results:
     images: List[Dict[str, Any]] = field(default_factory=list)
     points: List[Point] = field(default_factory=list)
     stale: List[Dict[str, str]] = field(default_factory=list)
+    remarks: List[str] = field(default_factory=list)
     interrupted: bool = False
 
     def add_stale(self, line: Deviation, target: str) -> None:
@@ -148,6 +150,7 @@ class Results:
             "images": self.images,
             "points": [asdict(point) for point in self.points],
             "stale": self.stale,
+            "remarks": self.remarks,
             "counts": self.counts(),
         }
 
@@ -160,7 +163,7 @@ class Results:
                     baseline=data.get("baseline", ""), merged=data.get("merged", []),
                     targets={target["name"]: target for target in data["target"]}, images=data["images"],
                     points=[Point(**{key: value for key, value in point.items() if key in names}) for point in data["points"]],
-                    stale=data["stale"], interrupted=data["interrupted"])
+                    stale=data["stale"], remarks=data.get("remarks", []), interrupted=data["interrupted"])
         from datetime import datetime
 
         try:

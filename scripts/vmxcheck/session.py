@@ -138,7 +138,10 @@ class Session:
                 "name": name, "backend": backend.name, "version": backend.version(), "cpu": backend.cpu,
                 "host": results_module.host_name(), "walks": "brief" if self._brief(backend) else "whole"}
         if backend.target() not in self._tables:
-            self._tables[backend.target()] = KnownTable.load(self._known_folder, backend.target())
+            table = KnownTable.load(self._known_folder, *backend.table())
+            self._tables[backend.target()] = table
+            if table.remark:
+                self._results.remarks.append(table.remark)
 
     def _brief(self, backend: Backend) -> bool:
         """Long walks over values try a selection only (lib/tap/walk.h)."""
@@ -215,14 +218,15 @@ class Session:
         point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), round=job.round)
-        facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, "kvm": job.backend.variant()}
-        line = self._tables[job.backend.target()].find(outcome.id, facts, outcome)
+        table = self._tables[job.backend.target()]
+        facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, **job.backend.conditions()}
+        line = table.find(outcome.id, facts, outcome)
         if line and line.excuses(outcome):
             point.verdict = KNOWN
             point.known = _excuse(line)
         elif line and outcome.verdict in (FAIL, CRASH, HANG):
             point.diagnostics = (point.diagnostics + "\n# not excused: %s is for a %s" % (line.where, line.extent())).lstrip("\n")
-        elif line and outcome.verdict == PASS:
+        elif line and outcome.verdict == PASS and not table.remark:
             self._results.add_stale(line, target)
         return self._old(point, job)
 

@@ -20,6 +20,7 @@ MOST_NOTES = 10
 def text(results: Results, fail_stale: bool, where: str, detail: int, style: Style) -> str:
     """Several lines; the last one is the one that a CI reads."""
     out: List[str] = []
+    out += ["note: " + remark for remark in results.remarks]
     if detail >= 0:
         out += [""] + _red(results, style) + _unstable(results) + _skipped(results, detail > 0) + _notes(results, detail > 0)
         out += _slowest(results, style)

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, FrozenSet, List, Optional
+from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from ..images import Image
 from ..settings import Settings
@@ -67,10 +67,14 @@ class Backend:
     def version(self) -> str:
         raise NotImplementedError
 
-    def target(self) -> str:
-        """The name of the table of known deviations, such as bochs-2.7."""
+    def table(self) -> Tuple[str, str]:
+        """Whose known deviations it has, BACKEND.tsv, and its version there: ("bochs", "2.7")."""
         match = re.match(r"\d+\.\d+", self.version())
-        return "%s-%s" % (self.name, match.group(0) if match else "unknown")
+        return self.name, match.group(0) if match else "unknown"
+
+    def target(self) -> str:
+        """Its name in the results, such as bochs-2.7."""
+        return "-".join(self.table())
 
     def cpu_models(self) -> List[str]:
         """The models that --cpu can name."""
@@ -98,9 +102,9 @@ class Backend:
         """None, or what was found since the start that lets no image run, with the remedy."""
         return None
 
-    def variant(self) -> str:
-        """What the user changed of the target, for the conditions in spec/known."""
-        return ""
+    def conditions(self) -> Dict[str, str]:
+        """What is special about the target, by keys of the conditions in spec/known."""
+        return {}
 
     def facts(self) -> Dict[str, str]:
         """More about the target, known after the run."""

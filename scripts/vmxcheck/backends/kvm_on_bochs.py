@@ -5,12 +5,11 @@ runs the images. One boot of L0 serves a whole run; the next one comes only afte
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..errors import Problem
 from ..l0 import disk, kernel, qemu
@@ -115,12 +114,11 @@ class KvmOnBochs(Bochs):
     def version(self) -> str:
         return self._kernel.release if self._kernel else "unknown"
 
-    def target(self) -> str:
-        match = re.match(r"\d+\.\d+", self.version())
-        return "kvm-" + (match.group(0) if match else "unknown")
+    def table(self) -> Tuple[str, str]:
+        return "kvm", super().table()[1]
 
-    def variant(self) -> str:
-        return " ".join(sorted(self._options.parameters))
+    def conditions(self) -> Dict[str, str]:
+        return {"kvm": " ".join(sorted(self._options.parameters)), "bochs": super().version()}
 
     def facts(self) -> Dict[str, str]:
         """What the run found out about its target, for the results."""
