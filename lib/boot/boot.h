@@ -6,12 +6,13 @@
 
 enum {
 	BOOT_MAGIC_MULTIBOOT = 0x2badb002,	/* in EAX, by the Multiboot 1 specification */
+	BOOT_MAGIC_MULTIBOOT2 = 0x36d76289,
 	BOOT_MAGIC_PVH = 0x336ec578,		/* at the start of hvm_start_info */
 	BOOT_MAGIC_ROM = 0x4d4f5256,		/* "VROM": our own reset vector */
 };
 
 struct boot_info {
-	const char *method;	/* "multiboot", "pvh" or "rom" */
+	const char *method;	/* "multiboot", "multiboot2", "pvh" or "rom" */
 	const char *command_line;
 };
 

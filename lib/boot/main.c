@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From the first C instruction to main, and the end of an image. */
 #include "boot/boot.h"
+#include "boot/ways.h"
 
 #include "console/console.h"
 #include "libc/string.h"
+#include "machine/cmos.h"
+#include "machine/memory.h"
 #include "x86/cpu.h"
-#include "x86/page.h"
 #include "x86/processor.h"
 
-#define MEMORY_START	0x100000ull
-#define FOUR_GIB	0x100000000ull
-
 extern u32 boot_magic, boot_information;
+extern u8 image_start[], image_end[];
 extern const char patched_command_line[1008];
 int main(const struct boot_info *boot);
 void boot_main(void) __attribute__((noreturn));
@@ -19,24 +19,7 @@ void boot_main(void) __attribute__((noreturn));
 static struct boot_info boot_info;
 static char command_line[2048];
 
-struct multiboot_info {
-	u32 flags, mem_lower, mem_upper, boot_device, command_line;
-};
-enum { MULTIBOOT_MEMORY = BIT(0), MULTIBOOT_COMMAND_LINE = BIT(2) };
-
-struct pvh_start_info {
-	u32 magic, version, flags, module_count;
-	u64 modules, command_line, rsdp, memory_map;
-	u32 memory_map_entries, reserved;
-};
-
-struct pvh_memory {
-	u64 address, size;
-	u32 type, reserved;
-};
-enum { PVH_MEMORY_RAM = 1 };
-
-static void add_to_command_line(const char *text)
+void boot_add_to_command_line(const char *text)
 {
 	size_t length = strlen(command_line), more = strlen(text);
 
@@ -65,41 +48,41 @@ static const char *without_file_name(const char *text)
 	return text;
 }
 
-static void read_multiboot(const struct multiboot_info *info)
+void boot_add_loaders_line(const char *text)
 {
-	boot_info.method = "multiboot";
-	if (info->flags & MULTIBOOT_MEMORY)
-		memory_end = MEMORY_START + ((u64)info->mem_upper << 10);
-	if (info->flags & MULTIBOOT_COMMAND_LINE)
-		add_to_command_line(without_file_name((const char *)(u64)info->command_line));
+	boot_add_to_command_line(without_file_name(text));
 }
 
-static void read_pvh(const struct pvh_start_info *info)
+/* A ROM of ours: neither firmware nor loader has run. */
+static void read_rom(UNUSED u32 information)
 {
-	const struct pvh_memory *memory = (const void *)info->memory_map;
-
-	boot_info.method = "pvh";
-	if (info->command_line)
-		add_to_command_line((const char *)info->command_line);
-	for (u32 i = 0; info->version >= 1 && i < info->memory_map_entries; i++)
-		if (memory[i].type == PVH_MEMORY_RAM && memory[i].address <= MEMORY_START &&
-		    memory[i].address + memory[i].size > MEMORY_START)
-			memory_end = memory[i].address + memory[i].size;
+	cmos_tell_memory();
 }
 
-static u32 cmos(u8 index)
-{
-	outb(0x70, index);
-	return inb(0x71);
-}
+static const struct {
+	u32 magic;
+	const char *name;
+	void (*read)(u32 information);
+} ways[] = {
+	{ BOOT_MAGIC_MULTIBOOT, "multiboot", boot_read_multiboot },
+	{ BOOT_MAGIC_MULTIBOOT2, "multiboot2", boot_read_multiboot2 },
+	{ BOOT_MAGIC_PVH, "pvh", boot_read_pvh },
+	{ BOOT_MAGIC_ROM, "rom", read_rom },
+};
 
-/* CMOS 34H/35H: 64-KByte units above 16 MiB; 30H/31H: KBytes above 1 MiB, up to 64 MiB. */
-static u64 memory_end_from_cmos(void)
+static void read_way(void)
 {
-	const u64 above_16m = (u64)(cmos(0x35) << 8 | cmos(0x34)) << 16;
-	const u64 above_1m = (u64)(cmos(0x31) << 8 | cmos(0x30)) << 10;
-
-	return above_16m ? 16 * MEMORY_START + above_16m : MEMORY_START + above_1m;
+	boot_info.method = "unknown";
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		if (ways[i].magic == boot_magic) {
+			boot_info.method = ways[i].name;
+			ways[i].read(boot_information);
+		}
+	if (!memory_size())		/* a loader that says nothing of the memory */
+		cmos_tell_memory();
+	memory_map_ends();
+	memory_take(0, PAGE_SIZE);	/* of a BIOS: interrupt vectors, data area */
+	memory_take((u64)image_start, (u64)image_end);
 }
 
 static void fatal(const struct exception_frame *frame)
@@ -112,17 +95,8 @@ static void fatal(const struct exception_frame *frame)
 void boot_main(void)
 {
 	console_init();
-	add_to_command_line(patched_command_line);
-	if (boot_magic == BOOT_MAGIC_MULTIBOOT)
-		read_multiboot((const void *)(u64)boot_information);
-	else if (boot_magic == BOOT_MAGIC_PVH)
-		read_pvh((const void *)(u64)boot_information);
-	else
-		boot_info.method = "rom";
-	if (!memory_end)
-		memory_end = memory_end_from_cmos();
-	if (memory_end > FOUR_GIB - (1ull << 30))
-		memory_end = FOUR_GIB - (1ull << 30);
+	boot_add_to_command_line(patched_command_line);
+	read_way();
 	boot_info.command_line = command_line;
 
 	cpu_fatal_hook = fatal;

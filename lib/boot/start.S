@@ -23,6 +23,21 @@ rom_start:
 	xor %ebx, %ebx
 	jmp start32
 
+	/* Multiboot 2: what it has no tag for is as with Multiboot 1. */
+	.balign 8
+multiboot2_header:
+	.long 0xe85250d6
+	.long 0				/* 32-bit protected mode */
+	.long multiboot2_end - multiboot2_header
+	.long -(0xe85250d6 + (multiboot2_end - multiboot2_header))
+	.short 6			/* page-align modules */
+	.short 0
+	.long 8
+	.short 0			/* the last tag */
+	.short 0
+	.long 8
+multiboot2_end:
+
 	.globl multiboot_start
 multiboot_start:
 	jmp start32
@@ -96,6 +111,8 @@ start32:
 	.code32
 	.globl enter_long_mode
 enter_long_mode:
+	push $0				/* whatever the loader left: ID, NT, IOPL, AC... */
+	popf
 	mov $0x620, %eax		/* PAE, OSFXSR, OSXMMEXCPT */
 	mov %eax, %cr4
 	mov $boot_pml4, %eax

@@ -5,6 +5,7 @@
 #include "libc/printf.h"
 #include "libc/string.h"
 #include "x86/model.h"
+#include "x86/page.h"
 
 enum { FULL_FAILURES = 4, TEXT = 160 };
 
@@ -215,6 +216,15 @@ void skip(const char *format, ...)
 	vsnprintf(report_skip_reason, sizeof(report_skip_reason), format, args);
 	va_end(args);
 	throw(report_skipped);
+}
+
+void *ram_within(u64 low, u64 high, unsigned int pages, u64 alignment)
+{
+	void *const at = page_alloc_within(low, high, pages, alignment);
+
+	if (!at)
+		skip("needs RAM: %u free KiB in a row between %#lx and %#lx", pages * (PAGE_SIZE / 1024), low, high);
+	return at;
 }
 
 void note(const char *format, ...)

@@ -7,6 +7,7 @@
 #include "console/console.h"
 #include "libc/printf.h"
 #include "libc/string.h"
+#include "machine/memory.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
 #include "x86/model.h"
@@ -48,8 +49,8 @@ static void print_header(const struct boot_info *boot)
 	print_cpu_name();
 	print(" family=%u model=%u stepping=%u", here.family, here.model, here.stepping);
 	print_signature("hypervisor", 0x40000000, has_feature(FEATURE_HYPERVISOR));
-	print(" maxphyaddr=%u cpus=%u memory=%luM\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
-	      (memory_end + 0xfffff) >> 20);
+	print(" maxphyaddr=%u cpus=%u memory=%luM map=%s\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
+	      (memory_size() + 0xfffff) >> 20, memory_source());
 	print("# tsc: %lu kHz from %s\n", tsc_per_ms(), tsc_source());
 	if (boot->command_line[0])
 		print("# command line: %s\n", boot->command_line);
@@ -125,6 +126,11 @@ static void check_ended_well(const struct test *test, const struct fault *fault)
 
 	if (!fault->raised || fault->thrown == report_aborted || fault->thrown == report_skipped)
 		return;
+	if (fault->thrown == page_none_left) {
+		snprintf(report_skip_reason, sizeof(report_skip_reason), "needs RAM: more than the %lu KiB of this machine",
+			 memory_size() >> 10);
+		return;
+	}
 	fault_format(what, sizeof(what), fault);
 	snprintf(actual, sizeof(actual), "%s, RIP %#lx, RSP %#lx, RAX %#lx, RCX %#lx, RDX %#lx", what,
 		 fault->frame.rip, fault->frame.rsp, fault->frame.rax, fault->frame.rcx, fault->frame.rdx);
@@ -160,14 +166,14 @@ static void run_test(const struct test *test, u32 number)
 
 	if (met)
 		guarded(test, test->fixture->begin);
-	if (!report_failures()) {
+	if (!report_failures() && !report_skip_reason[0]) {
 		const struct fault fault = TRY(test->run(test->data));
 
 		check_ended_well(test, &fault);
-		skipped = fault.raised && fault.thrown == report_skipped;
 	}
 	if (met)
 		guarded(test, test->fixture->end);
+	skipped = report_skip_reason[0];
 	if (!report_checks() && !skipped)
 		check_failed(test->file, test->line, "the test checks something", "at least 1 check", "none");
 

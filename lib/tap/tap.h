@@ -80,6 +80,12 @@ void skip(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn));
  */
 void note(const char *format, ...) PRINTF(1, 2);
 
+/*
+ * Pages in a row within [low, high), at a multiple of the alignment (x86/page.h, page_alloc_within), or the test is a
+ * SKIP that says which RAM the machine lacks.
+ */
+void *ram_within(u64 low, u64 high, unsigned int pages, u64 alignment);
+
 /* Report state that the test in flight leaves behind; it fails. */
 void tap_leak(const char *name, u64 before, u64 after);
 

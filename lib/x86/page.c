@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "machine/memory.h"
 #include "x86/fault.h"
 #include "x86/page.h"
 #include "x86/processor.h"
@@ -8,8 +9,16 @@
 extern u64 boot_pml4[512];
 extern u8 image_end[];
 
-u64 memory_end;
+const char page_none_left[] = "no memory left for page_alloc";
+
+/* What lies between the image's end and next_page may be in use. */
 static u64 next_page;
+
+/* What page_alloc_within() has given, and where next_page was then: never twice at the same place. */
+static struct {
+	u64 start, end, when;
+} given[64];
+static u32 given_count;
 
 u64 page_mark(void)
 {
@@ -21,16 +30,48 @@ u64 page_mark(void)
 void page_release(u64 mark)
 {
 	next_page = mark;
+	while (given_count && given[given_count - 1].when >= mark)
+		given_count--;
+}
+
+/* Memory that neither page_alloc() nor page_alloc_within() has given; 0: none. */
+static u64 find(u64 low, u64 high, u64 size, u64 alignment)
+{
+	u64 at = memory_find(low, high, size, alignment);
+
+	for (u32 i = 0; at && i < given_count; i++) {
+		if (at >= given[i].end || at + size <= given[i].start)
+			continue;
+		at = memory_find(given[i].end, high, size, alignment);
+		i = -1;			/* the new place against all of them */
+	}
+	return at;
 }
 
 void *page_alloc_many(unsigned int count)
 {
-	void *page = (void *)page_mark();
+	const u64 size = (u64)count * PAGE_SIZE, page = find(page_mark(), MEMORY_LIMIT, size, PAGE_SIZE);
 
-	if (next_page + (u64)count * PAGE_SIZE > memory_end)
-		throw("no memory left for page_alloc");
-	next_page += (u64)count * PAGE_SIZE;
-	return memset(page, 0, (u64)count * PAGE_SIZE);
+	if (!page)
+		throw(page_none_left);
+	next_page = page + size;
+	return memset((void *)page, 0, size);
+}
+
+void *page_alloc_within(u64 low, u64 high, unsigned int count, u64 alignment)
+{
+	const u64 size = (u64)count * PAGE_SIZE, image = (u64)image_end, mark = page_mark();
+	u64 page = find(low, high < image ? high : image, size, alignment);
+
+	if (!page)
+		page = find(low > mark + PAGE_SIZE ? low : mark + PAGE_SIZE, high, size, alignment);
+	if (!page || given_count == ARRAY_SIZE(given))
+		return NULL;
+	given[given_count].start = page;
+	given[given_count].end = page + size;
+	given[given_count++].when = next_page;
+	next_page += PAGE_SIZE;
+	return memset((void *)page, 0, size);
 }
 
 void *page_alloc(void)

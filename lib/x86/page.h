@@ -14,12 +14,19 @@ enum {
 /* Virtual addresses free for a test to map: 512 GiB that nothing else uses. */
 #define PAGE_WINDOW		0x8000000000ull
 
-/* First byte above the RAM that starts at 1 MiB; at most 3 GiB. lib/boot finds it. */
-extern u64 memory_end;
-
-/* A zeroed, 4-KByte-aligned page (or 2^n of them) of RAM; throws when there is none left. */
+/*
+ * A zeroed, 4-KByte-aligned page of RAM, or several in a row, behind the image. Throws `page_none_left` when there are
+ * none, which makes a test that needs more RAM than the machine has a SKIP.
+ */
 void *page_alloc(void);
 void *page_alloc_many(unsigned int count);
+extern const char page_none_left[];
+
+/*
+ * Zeroed pages in a row at a multiple of the alignment (a power of two) within [low, high): for a test that must have
+ * them below 1 MiB, or at an address with a bit set. NULL: the machine has no such RAM. See tap/tap.h, ram_within().
+ */
+void *page_alloc_within(u64 low, u64 high, unsigned int count, u64 alignment);
 
 /* Everything allocated since a mark is free again after page_release(mark). */
 u64 page_mark(void);

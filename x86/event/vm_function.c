@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VM functions and virtualization exceptions (SDM Vol. 3C, "VM Functions", "Virtualization Exceptions"). */
 #include "event.h"
+#include "machine/memory.h"
 #include "vmx/modes.h"
 #include "x86/user.h"
 
@@ -28,10 +29,17 @@ void use_identity_ept(struct identity_ept ept)
 
 enum { FUNCTION_EPTP_SWITCHING = 0, EPTP_SWITCHING = BIT(0) };
 
-/* Two 2-MByte pages of RAM far behind the image: which one does the first address lead to? */
+/* Two 2-MByte pages of RAM that hold nothing else: which one does the first address lead to? */
+static u64 probed_pages;
+
+static void find_probed_pages(void)
+{
+	probed_pages = physical_address(ram_within(0, MEMORY_LIMIT, 1024, BIT(21)));
+}
+
 static u64 probed(u32 n)
 {
-	return ((memory_end >> 21) - 2 + n) << 21;
+	return probed_pages + n * BIT(21);
 }
 
 static struct {
@@ -62,6 +70,7 @@ static void use_eptp_list(void)
 	first = identity_ept();
 	second = identity_ept();
 	eptp_list = page_alloc();
+	find_probed_pages();
 	second.pd[probed(0) >> 21] += 2 << 20;
 	*(u64 *)probed(0) = 0x1111;
 	*(u64 *)probed(1) = 0x2222;
@@ -84,6 +93,8 @@ static const u32 indexes[] = { 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 511 };
 static void check_switches(u32 cpl)
 {
 	use_eptp_list();
+	if (cpl == 3)		/* the probed page belongs to CPL 3 too, for the two reads */
+		*page_entry(probed(0), 2) |= PAGE_USER;
 	for (u32 i = 0; i < ARRAY_SIZE(indexes); i++) {
 		CASE("EPTP list entry %u", indexes[i]);
 		eptp_list[indexes[i]] = second.eptp;
@@ -108,8 +119,6 @@ TEST("feat.vmfunc.eptp", "VMFUNC 0 switches to an EPTP of the list without an ex
 TEST("feat.vmfunc.cpl3", "VMFUNC works at CPL 3", NEEDS_SWITCHING())
 {
 	user_pages_on();
-	/* The probed page belongs to CPL 3 too, for the two reads. */
-	*page_entry(probed(0), 2) |= PAGE_USER;
 	check_switches(3);
 	*page_entry(probed(0), 2) &= ~(u64)PAGE_USER;
 }
@@ -217,6 +226,7 @@ static struct ve_information *use_ve(u64 entry)
 {
 	struct ve_information *information = page_alloc();
 
+	find_probed_pages();
 	first = identity_ept();
 	first.pd[probed(0) >> 21] = entry;
 	use_identity_ept(first);

@@ -2,6 +2,7 @@
 /* "Loading Host Control Registers, Debug Registers, MSRs": the registers. */
 #include "hostload.h"
 
+#include "machine/memory.h"
 #include "x86/cr4.h"
 
 /* CR0 bits that an exit leaves as they are, beside those fixed in VMX operation: ET, 15:6, 17, 28:19, NW, CD. */
@@ -89,10 +90,13 @@ TEST("hostload.cr", "CR0, CR3 and CR4 come from the host fields, but the bits of
 
 	for (u32 i = 0; i < 16; i++)
 		expect_cr3_loaded(pages + i * PAGE_SIZE);
-	/* Address bits far apart, in memory that nobody has; then PWT and PCD. */
-	for (u64 bit = BIT(16); bit < memory_end; bit <<= 1)
-		if (bit > pages + 16 * PAGE_SIZE && bit + 2 * PAGE_SIZE <= memory_end)
-			expect_cr3_loaded(bit + PAGE_SIZE);
+	/* Address bits far apart, as far as there is RAM; then PWT and PCD. */
+	for (u64 bit = BIT(16); bit < MEMORY_LIMIT; bit <<= 1) {
+		const void *const page = page_alloc_within(bit, 2 * bit, 1, PAGE_SIZE);
+
+		if (page)
+			expect_cr3_loaded(physical_address(page));
+	}
 	expect_cr3_loaded(pages | BIT(3));
 	expect_cr3_loaded(pages | BIT(4));
 	if (!has(FEATURE_PCID))

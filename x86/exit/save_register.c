@@ -3,6 +3,7 @@
 #include "hostload.h"
 
 #include "libc/string.h"
+#include "machine/memory.h"
 #include "x86/cr4.h"
 #include "x86/page.h"
 
@@ -107,9 +108,12 @@ static void expect_cr3_values_saved(void)
 		expect_cr3_saved(pages + i * PAGE_SIZE, 0);
 	expect_cr3_saved(pages, PAGE_PWT);
 	expect_cr3_saved(pages, PAGE_PCD);
-	for (u64 bit = BIT(16); bit < memory_end; bit <<= 1)
-		if (bit > pages + 16 * PAGE_SIZE && bit + 2 * PAGE_SIZE <= memory_end)
-			expect_cr3_saved(bit + PAGE_SIZE, 0);
+	for (u64 bit = BIT(16); bit < MEMORY_LIMIT; bit <<= 1) {
+		const void *const page = page_alloc_within(bit, 2 * bit, 1, PAGE_SIZE);
+
+		if (page)
+			expect_cr3_saved(physical_address(page), 0);
+	}
 }
 
 TEST("save.cr3_guest_write", "a MOV to CR3 that does not exit shows in the saved CR3")

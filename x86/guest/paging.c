@@ -2,6 +2,8 @@
 /* CR3, process-context identifiers, and what flushes a translation. */
 #include "guest.h"
 
+#include "machine/memory.h"
+
 TEST("guest.cr3.reserved", "CR3 refuses a 1 in each of bits 60:MAXPHYADDR")
 {
 	const u64 cr3 = read_cr3();
@@ -246,16 +248,11 @@ TEST("guest.page.dirty", "a write sets the dirty flag, also after a read; a writ
 	expect_eq(*page_entry(PAGE_WINDOW, 1) & PAGE_DIRTY, 0);
 }
 
-/* RAM that no test has got from page_alloc, on a border of 2 MiB. */
-#define FAR_RAM 0x2000000ull
-
 TEST("guest.page.large", "a 2-MByte page translates 21 bits of offset")
 {
-	u64 *far = (u64 *)FAR_RAM;
+	u64 *const far = ram_within(0, MEMORY_LIMIT, 512, 0x200000);
 
-	if (memory_end < FAR_RAM + 0x200000)
-		skip("needs 34 MiB of memory");
-	*page_entry(PAGE_WINDOW, 2) = FAR_RAM | PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE;
+	*page_entry(PAGE_WINDOW, 2) = physical_address(far) | PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE;
 	for (u64 offset = 8; offset < 0x200000; offset <<= 1) {
 		far[offset / 8] = offset;
 		CASE("offset %#lx", offset);

@@ -3,6 +3,7 @@
 #include "window.h"
 
 #include "libc/string.h"
+#include "machine/memory.h"
 
 enum { TABLE = 512 };
 
@@ -88,8 +89,7 @@ static void guest_compares_large_page(void)
 	for (compared = 0; compared < 512; compared++) {
 		const u64 at = compared * step + compared * 8;
 
-		/* Below 1 MiB may be devices; above the memory is nothing. */
-		if (at < 0x100000 || at >= memory_end)
+		if (!memory_is_ram(at, at + sizeof(u64)))
 			continue;
 		if (*(const volatile u64 *)(PAGE_WINDOW + at) != *(const volatile u64 *)at)
 			differences++;
