@@ -4,6 +4,7 @@
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
 #include "x86/time.h"
+#include "x86/wait.h"
 
 #include "vmx/decode.h"
 
@@ -50,11 +51,8 @@ static void disarm_apic_timer(void)
 	apic_write(APIC_TIMER_INITIAL, 0);
 	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
 	apic_write(APIC_TIMER_DIVIDE, 0);
-	if (apic_requested(WATCHDOG_VECTOR)) {
-		interrupt_handle(WATCHDOG_VECTOR, interrupt_counter);
-		asm volatile("sti; nop; cli" : : : "memory");
-		interrupt_handle(WATCHDOG_VECTOR, NULL);
-	}
+	if (apic_requested(WATCHDOG_VECTOR))
+		take_pending(WATCHDOG_VECTOR);
 }
 
 u32 guest_watchdog_value(void)

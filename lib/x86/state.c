@@ -134,7 +134,7 @@ void state_save(void)
 	}
 	if (!known) {			/* how long an NMI takes here, before a test needs it */
 		interrupt_handle(VECTOR_NMI, interrupt_counter);
-		nmi_arrives();
+		nmi_timed();
 		interrupt_handlers_reset();
 	}
 	known = true;
@@ -154,7 +154,7 @@ static void restore_interrupts(void)
 	interrupts_drain(leaked_interrupt);
 	if (interrupt_count[VECTOR_NMI])
 		leaked("an NMI that pends", 0, interrupt_count[VECTOR_NMI]);
-	if (!nmi_arrives()) {
+	if (!nmi_timed()) {
 		leaked("blocking by NMI", 0, 1);
 		nmi_unblock();
 	}

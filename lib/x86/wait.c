@@ -76,6 +76,7 @@ bool interrupt_pend(u8 vector)
 	if (!wait_until(apic_requested(vector), WAIT_MS))
 		return false;
 	note_latency(rdtsc() - start);
+	wait_ticks(tsc_per_ms() / 1000);	/* on its way from the IRR to the processor */
 	return true;
 }
 
@@ -124,10 +125,16 @@ void nmi_pend(void)
 bool nmi_arrives(void)
 {
 	const u32 before = this_cpu()->nmis;
-	const u64 start = rdtsc();
 
 	nmi_send();
-	if (!wait_until(this_cpu()->nmis != before, WAIT_MS))
+	return wait_until(this_cpu()->nmis != before, WAIT_MS);
+}
+
+bool nmi_timed(void)
+{
+	const u64 start = rdtsc();
+
+	if (!nmi_arrives())
 		return false;
 	note_latency(rdtsc() - start);
 	return true;

@@ -73,6 +73,9 @@ u32 take_pending(u8 vector);
 void nmi_pend(void);
 bool nmi_arrives(void);
 
+/* nmi_arrives(), by a handler that does nothing to speak of: how long that took is what wait_for_nothing() goes by. */
+bool nmi_timed(void);
+
 /* Again and again send the SIPI to a processor, which may be late to wait for one, until the condition holds. */
 #define sipi_until(apic_id, vector, condition, limit_ms)					\
 ({												\

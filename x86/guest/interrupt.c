@@ -7,7 +7,7 @@
 enum { V = 0x63 };
 
 static u64 came_at[4], saved_flags, handler_flags;
-static u32 came;
+static volatile u32 came;
 
 static void notes_rip(struct exception_frame *frame)
 {
@@ -23,8 +23,8 @@ static void notes_rip(struct exception_frame *frame)
 static void with_request(void (*function)(void))
 {
 	came = 0;
+	require(interrupt_pend(V));
 	interrupt_handle(V, notes_rip);
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | V);
 	function();
 	interrupts_off();
 }
@@ -81,15 +81,21 @@ TEST("guest.int.iret", "an IRET that sets IF lets an interrupt in at once")
 	expect_eq(came_at[0], (u64)behind_iret);
 }
 
-CODE(cr8_lower, "mov $15, %eax; mov %rax, %cr8; sti; nop; nop; xor %eax, %eax; mov %rax, %cr8;"
-     "behind_cr8: nop; nop; nop; cli");
+CODE(cr8_lower, "mov $15, %eax; mov %rax, %cr8; sti; nop; nop; xor %eax, %eax; mov %rax, %cr8; behind_cr8:");
 LABEL(behind_cr8);
+
+/* It comes some time behind the MOV. */
+static void lower_cr8_and_wait(void)
+{
+	cr8_lower();
+	wait_until(came, WAIT_MS);
+}
 
 TEST("guest.int.cr8", "a MOV to CR8 that makes way lets an interrupt in, not before it")
 {
-	with_request(cr8_lower);
+	with_request(lower_cr8_and_wait);
 	expect_eq(came, 1);
-	expect(came_at[0] >= (u64)behind_cr8);
+	expect(came_at[0] < (u64)cr8_lower || came_at[0] >= (u64)behind_cr8);
 }
 
 TEST("guest.int.flags", "an interrupt saves IF=1, and its handler runs with IF=0")
@@ -112,17 +118,6 @@ TEST("guest.int.hlt", "an interrupt that waits ends an STI; HLT at once, behind 
 
 /* ---- NMI */
 
-static void send_nmi(void)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-}
-
-static void wait_for_nmis(volatile const u32 *count, u32 wanted)
-{
-	for (int i = 0; i < 10000 && *count < wanted; i++)
-		cpu_relax();
-}
-
 static volatile u32 nmi_depth, nmi_deepest, nmi_total;
 
 static void nmi_sends_nmi(UNUSED struct exception_frame *frame)
@@ -132,9 +127,7 @@ static void nmi_sends_nmi(UNUSED struct exception_frame *frame)
 	if (nmi_depth > nmi_deepest)
 		nmi_deepest = nmi_depth;
 	if (nmi_total == 1)
-		send_nmi();
-	for (int i = 0; i < 1000; i++)
-		cpu_relax();
+		nmi_pend();
 	nmi_depth--;
 }
 
@@ -142,8 +135,8 @@ TEST("guest.nmi.iret_unblocks", "an NMI during an NMI waits for the IRET")
 {
 	nmi_depth = nmi_deepest = nmi_total = 0;
 	interrupt_handle(VECTOR_NMI, nmi_sends_nmi);
-	send_nmi();
-	wait_for_nmis(&nmi_total, 2);
+	nmi_arrives();
+	wait_until(nmi_total >= 2, WAIT_MS);
 	expect_eq(nmi_total, 2);
 	expect_eq(nmi_deepest, 1);
 }
@@ -163,7 +156,7 @@ TEST("guest.nmi.if", "an NMI is delivered with IF=0 and any TPR, as vector 2")
 	interrupt_handle(VECTOR_NMI, counts_nmi);
 	write_cr8(15);
 	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI | 0x77);	/* its vector is ignored */
-	wait_for_nmis(&nmis, 1);
+	wait_until(nmis, WAIT_MS);
 	write_cr8(0);
 	expect_eq(nmis, 1);
 	expect_eq(nmi_vector, VECTOR_NMI);
@@ -171,19 +164,18 @@ TEST("guest.nmi.if", "an NMI is delivered with IF=0 and any TPR, as vector 2")
 
 static void sends_two(UNUSED struct exception_frame *frame)
 {
-	if (nmis++ == 0) {
-		send_nmi();
-		send_nmi();
-		send_nmi();
-	}
+	if (nmis++ == 0)
+		for (u32 i = 0; i < 3; i++)
+			nmi_pend();
 }
 
 TEST("guest.nmi.one_pends", "of several NMIs during an NMI, at least one is held, and no more than were sent")
 {
 	nmis = 0;
 	interrupt_handle(VECTOR_NMI, sends_two);
-	send_nmi();
-	wait_for_nmis(&nmis, 4);
+	nmi_arrives();
+	wait_until(nmis >= 2, WAIT_MS);
+	wait_for_nothing();
 	expect_between(2, nmis, 4);
 }
 
@@ -201,9 +193,11 @@ static void nmi_lets_interrupt_in(UNUSED struct exception_frame *frame)
 {
 	if (nmis++)
 		return;
-	send_nmi();
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | V);
-	let_interrupts_in();
+	nmi_pend();
+	interrupt_pend(V);
+	interrupts_on();
+	wait_until(interrupted, WAIT_MS);
+	interrupts_off();
 }
 
 TEST("guest.nmi.any_iret", "the IRET of an interrupt within an NMI handler ends the blocking too")
@@ -213,8 +207,8 @@ TEST("guest.nmi.any_iret", "the IRET of an interrupt within an NMI handler ends 
 	interrupt_handle(V, iret_in_interrupt);
 	/* An NMI within the NMI's handler would use the same IST stack: take none. */
 	idt[VECTOR_NMI].ist = 0;
-	send_nmi();
-	wait_for_nmis(&nmis, 2);
+	nmi_arrives();
+	wait_until(nmis >= 2, WAIT_MS);
 	idt[VECTOR_NMI].ist = IST_NMI;
 	expect_eq(interrupted, 1);
 	expect_eq(nmis_when_interrupted, 1);
@@ -225,7 +219,7 @@ static void nmi_faulting_iret(UNUSED struct exception_frame *frame)
 {
 	if (nmis++)
 		return;
-	send_nmi();
+	nmi_pend();
 	/* An IRET that faults; the fault's handler goes on behind the TRY, with no IRET of its own before. */
 	const struct fault fault = TRY(asm volatile("pushq $0x4002; popfq; iretq" : : : "memory", "cc"));
 	(void)fault;
@@ -236,8 +230,8 @@ TEST("guest.nmi.faulting_iret", "an IRET that faults ends the blocking of NMIs a
 	nmis = 0;
 	interrupt_handle(VECTOR_NMI, nmi_faulting_iret);
 	idt[VECTOR_NMI].ist = 0;
-	send_nmi();
-	wait_for_nmis(&nmis, 2);
+	nmi_arrives();
+	wait_until(nmis >= 2, WAIT_MS);
 	idt[VECTOR_NMI].ist = IST_NMI;
 	expect_eq(nmis, 2);
 }
@@ -246,8 +240,10 @@ static volatile bool awake;
 
 static void sends_nmis_to_first(UNUSED void *unused)
 {
+	struct wait nmis_sent = wait_begin(10 * WAIT_MS);
+
 	/* Again and again: the first ones may come before the HLT. */
-	for (int i = 0; i < 10000 && !awake; i++) {
+	while (!awake && wait_goes_on_yielding(&nmis_sent)) {
 		delay_us(100);
 		apic_send_ipi(cpu_number(0)->apic_id, APIC_DELIVERY_NMI);
 	}
@@ -263,6 +259,7 @@ TEST("guest.nmi.hlt", "an NMI wakes a processor that is halted with IF=0", NEEDS
 	awake = true;
 	expect(nmis > 0);
 	on_cpu_wait(1);
+	wait_for_nothing();		/* one more may be under way */
 }
 
 /* ---- MOV SS, under fire from another processor */
@@ -279,13 +276,10 @@ static void fires(UNUSED void *unused)
 		const u32 before = hits;
 
 		apic_send_ipi(cpu_number(0)->apic_id, fire_command);
-		while (fire && hits == before)
-			cpu_relax();
+		wait_until(!fire || hits != before, WAIT_MS);
 		const u32 behind = progress;
-		while (fire && progress == behind)
-			cpu_relax();
-		for (u32 i = 0; i < shot % 32; i++)
-			cpu_relax();
+		wait_until(!fire || progress != behind, WAIT_MS);
+		wait_ticks(shot % 32 * 7);
 	}
 }
 
@@ -312,7 +306,11 @@ static void under_fire(u32 command, u8 vector, bool interrupts)
 	fire = true;
 	interrupt_handle(vector, looks_at_rip);
 	on_cpu_start(1, fires, NULL);
-	for (int i = 0; i < 2000 && hits < 300; i++) {
+
+	/* Until it was hit so often; and once at the least, however late the other processor fires. */
+	struct wait shooting = wait_begin(5 * WAIT_MS);
+
+	for (int i = 0; hits < 300 && (i < 2000 || (!hits && wait_goes_on(&shooting))); i++) {
 		if (interrupts)
 			interrupts_on();
 		mov_ss_loop();
@@ -320,8 +318,7 @@ static void under_fire(u32 command, u8 vector, bool interrupts)
 	}
 	fire = false;
 	on_cpu_wait(1);
-	for (int i = 0; i < 20; i++)
-		let_interrupts_in();
+	let_interrupts_in();
 	expect(hits > 0);
 	expect_eq(wrong, 0);
 }

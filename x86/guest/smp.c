@@ -4,9 +4,6 @@
 
 #include "libc/string.h"
 
-/* How long a processor may leave the others waiting: a virtual one does not run all the time. */
-enum { PATIENCE_MS = 1000 };
-
 static void note_apic_id(void *id)
 {
 	*(u32 *)id = apic_id();
@@ -52,21 +49,52 @@ static void notes_taker(struct exception_frame *frame)
 		apic_eoi();
 }
 
-static void takes_interrupts(UNUSED void *unused)
+/* Let interrupts in for a while, and until the one has come that is expected, if it is. */
+static void takes_interrupts(void *expected)
 {
-	for (int i = 0; i < 20; i++)
-		let_interrupts_in();
+	let_interrupts_in();
+	if (*(const bool *)expected) {
+		interrupts_on();
+		wait_until(taken_by[this_cpu()->number], WAIT_MS);
+		interrupts_off();
+	}
 }
 
-/* Send with `send`, while all processors let interrupts in; who has taken it is in taken_by. */
-static void share(u8 vector, void (*send)(u32 command), u32 command)
+static bool second_gets_it(u32 n)
+{
+	return n == 1;
+}
+
+static bool others_get_it(u32 n)
+{
+	return n != 0;
+}
+
+static bool all_get_it(UNUSED u32 n)
+{
+	return true;
+}
+
+static bool nobody_gets_it(UNUSED u32 n)
+{
+	return false;
+}
+
+/* Send with `send`, let all processors let interrupts in, and look who has taken it. */
+static void share(u8 vector, void (*send)(u32 command), bool (*gets_it)(u32 n))
 {
 	memset((void *)taken_by, 0, sizeof(taken_by));
 	interrupt_handle(vector, notes_taker);
-	send(command);
-	for (u32 n = 1; n < cpus_online(); n++)
-		on_cpu(n, takes_interrupts, NULL);
-	takes_interrupts(NULL);
+	send(APIC_DELIVERY_FIXED | vector);
+	for (u32 n = 0; n < cpus_online(); n++) {
+		bool expected = gets_it(n);
+
+		on_cpu(n, takes_interrupts, &expected);
+	}
+	for (u32 n = 0; n < cpus_online(); n++) {
+		CASE("processor %u", n);
+		expect_eq(taken_by[n], gets_it(n));
+	}
 }
 
 static void to_second(u32 command)
@@ -81,41 +109,27 @@ static void to_all(u32 command)
 
 TEST("guest.smp.ipi", "an IPI to an APIC id arrives there, once, and nowhere else", NEEDS(NEED_CPUS(2)))
 {
-	share(0x64, to_second, APIC_DELIVERY_FIXED | 0x64);
-	for (u32 n = 0; n < cpus_online(); n++) {
-		CASE("processor %u", n);
-		expect_eq(taken_by[n], n == 1);
-	}
+	share(0x64, to_second, second_gets_it);
 }
 
 TEST("guest.smp.ipi_others", "an IPI to all but itself arrives at all others", NEEDS(NEED_CPUS(2)))
 {
-	share(0x65, apic_send_ipi_others, APIC_DELIVERY_FIXED | 0x65);
-	for (u32 n = 0; n < cpus_online(); n++) {
-		CASE("processor %u", n);
-		expect_eq(taken_by[n], n != 0);
-	}
+	share(0x65, apic_send_ipi_others, others_get_it);
 }
 
 TEST("guest.smp.ipi_all", "an IPI to all, itself included, arrives at all", NEEDS(NEED_CPUS(2)))
 {
-	share(0x66, to_all, APIC_DELIVERY_FIXED | 0x66);
-	for (u32 n = 0; n < cpus_online(); n++) {
-		CASE("processor %u", n);
-		expect_eq(taken_by[n], 1);
-	}
+	share(0x66, to_all, all_get_it);
+}
+
+static void to_nobody(u32 command)
+{
+	apic_send_ipi(0x7e, command);
 }
 
 TEST("guest.smp.ipi_nobody", "an IPI to an APIC id that nobody has arrives nowhere", NEEDS(NEED_CPUS(2)))
 {
-	memset((void *)taken_by, 0, sizeof(taken_by));
-	interrupt_handle(0x67, notes_taker);
-	apic_send_ipi(0x7e, APIC_DELIVERY_FIXED | 0x67);
-	for (u32 n = 1; n < cpus_online(); n++)
-		on_cpu(n, takes_interrupts, NULL);
-	takes_interrupts(NULL);
-	for (u32 n = 0; n < cpus_online(); n++)
-		expect_eq(taken_by[n], 0);
+	share(0x67, to_nobody, nobody_gets_it);
 	apic_write(APIC_ESR, 0);
 }
 
@@ -124,8 +138,7 @@ TEST("guest.smp.nmi", "an NMI to another processor arrives there, whatever its I
 	memset((void *)taken_by, 0, sizeof(taken_by));
 	interrupt_handle(VECTOR_NMI, notes_taker);
 	to_second(APIC_DELIVERY_NMI);
-	for (int ms = 0; ms < PATIENCE_MS && !taken_by[1]; ms++)
-		delay_us(1000);
+	wait_for_other(taken_by[1], WAIT_MS);
 	expect_eq(taken_by[1], 1);
 	expect_eq(taken_by[0], 0);
 }
@@ -195,34 +208,20 @@ static volatile struct report *prepare_page(u8 vector)
 	return (volatile struct report *)(page + (sipi_report - sipi_start));
 }
 
-static void sipi(u8 vector)
-{
-	apic_send_ipi(cpu_number(1)->apic_id, APIC_DELIVERY_SIPI | vector);
-	delay_us(100);
-}
-
 static bool runs_within(volatile struct report *report, unsigned int ms)
 {
 	const u32 before = report->running;
-	const u64 ticks = ms * tsc_per_ms(), start = rdtsc();
 
-	while (report->running == before && rdtsc() - start < ticks)
-		cpu_yield();
-	return report->running != before;
+	return wait_for_other(report->running != before, ms);
 }
 
-/* INIT, and SIPI to the page: again if the first is missed. It runs until the next INIT. */
+/* INIT, and SIPIs to the page until it runs, for it may be late to take its INIT. It runs until the next INIT. */
 static volatile struct report *start_at(u8 vector)
 {
 	volatile struct report *report = prepare_page(vector);
 
 	cpu_init_ipi(1);
-	bool running = false;
-	for (int tries = 0; tries < 50 && !running; tries++) {	/* it may be late to take its INIT */
-		sipi(vector);
-		running = runs_within(report, 20);
-	}
-	expect(running);
+	expect(sipi_until(cpu_number(1)->apic_id, vector, report->running, 2 * WAIT_MS));
 	return report;
 }
 
@@ -277,8 +276,9 @@ TEST("guest.init.sipi_ignored", "a SIPI to a processor that runs is ignored", NE
 {
 	volatile struct report *other = prepare_page(VECTOR_B), *report = start_at(VECTOR_A);
 
-	sipi(VECTOR_B);
-	expect(runs_within(report, PATIENCE_MS));
+	sipi_send(cpu_number(1)->apic_id, VECTOR_B);
+	wait_for_nothing();
+	expect(runs_within(report, WAIT_MS));
 	expect_eq(other->running, 0);
 	expect(cpu_restart(1));
 }
@@ -291,8 +291,9 @@ TEST("guest.init.interrupts", "a processor that waits for a SIPI takes no interr
 	cpu_init_ipi(1);
 	to_second(APIC_DELIVERY_FIXED | 0x68);
 	delay_us(1000);
+	wait_for_nothing();
 	expect(cpu_restart(1));
-	on_cpu(1, takes_interrupts, NULL);
+	on_cpu(1, takes_interrupts, &(bool){ false });
 	expect_eq(taken_by[1], 0);
 }
 

@@ -11,6 +11,8 @@ static void timer_start(u32 lvt, u32 initial)
 	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
 	apic_write(APIC_LVT_TIMER, lvt | TIMER_VECTOR);
 	apic_write(APIC_TIMER_INITIAL, initial);
+	/* In xAPIC mode a WRMSR to IA32_TSC_DEADLINE may come before the LVT's store, and is then ignored. */
+	asm volatile("mfence" : : : "memory");
 }
 
 static void timer_stop(void)
@@ -22,16 +24,21 @@ static void timer_stop(void)
 		let_interrupts_in();
 }
 
-/* Wait with interrupts on until so many have come, or for a second at the most. */
+/* Wait with interrupts on until so many have come. */
 static u32 wait_for_timer(u32 count)
 {
-	const u64 end = rdtsc() + 1000 * tsc_per_ms();
-
 	interrupts_on();
-	while (interrupt_count[TIMER_VECTOR] < count && rdtsc() < end)
-		cpu_relax();
+	wait_until(interrupt_count[TIMER_VECTOR] >= count, 2 * WAIT_MS);
 	interrupts_off();
 	return interrupt_count[TIMER_VECTOR];
+}
+
+/* Wait with interrupts on for so many ticks of the TSC. */
+static void let_interrupts_in_for(u64 ticks)
+{
+	interrupts_on();
+	wait_ticks(ticks);
+	interrupts_off();
 }
 
 TEST("guest.timer.one_shot", "in one-shot mode the timer counts down to 0, interrupts once, and stays at 0")
@@ -81,15 +88,12 @@ TEST("guest.timer.stop", "an initial count of 0 stops the timer")
 
 	/* How long the count takes, however late the interrupt has been. */
 	u64 start = rdtsc();
-	const u64 limit = start + 1000 * tsc_per_ms();
 	timer_start(APIC_LVT_MASKED, COUNT);
-	while (apic_read(APIC_TIMER_CURRENT) && rdtsc() < limit)
-		cpu_relax();
+	wait_until(!apic_read(APIC_TIMER_CURRENT), 2 * WAIT_MS);
 	const u64 whole = rdtsc() - start;
 
 	/* Again if something came between start and stop: the timer may have fired then. */
 	for (int tries = 0; tries < 50; tries++) {
-		start = rdtsc();
 		timer_start(0, COUNT);
 		const u32 left = apic_read(APIC_TIMER_CURRENT);
 		apic_write(APIC_TIMER_INITIAL, 0);
@@ -99,21 +103,15 @@ TEST("guest.timer.stop", "an initial count of 0 stops the timer")
 		interrupt_count[TIMER_VECTOR] = 0;
 	}
 	expect_eq(apic_read(APIC_TIMER_CURRENT), 0);
-	interrupts_on();
-	while (rdtsc() - start < 3 * whole)
-		cpu_relax();
-	interrupts_off();
+	let_interrupts_in_for(3 * whole);
 	timer_stop();
 	expect_eq(interrupt_count[TIMER_VECTOR], 0);
 }
 
 TEST("guest.timer.masked", "a masked timer counts and does not interrupt")
 {
-	const u64 end = rdtsc() + 1000 * tsc_per_ms();
-
 	timer_start(APIC_LVT_MASKED, 1000);
-	while (apic_read(APIC_TIMER_CURRENT) && rdtsc() < end)
-		cpu_relax();
+	wait_until(!apic_read(APIC_TIMER_CURRENT), 2 * WAIT_MS);
 	expect_eq(apic_read(APIC_TIMER_CURRENT), 0);
 	let_interrupts_in();
 	timer_stop();
@@ -177,17 +175,26 @@ TEST("guest.deadline.clears", "IA32_TSC_DEADLINE reads as 0 when the timer has f
 	timer_stop();
 }
 
+/* Arm the timer and disarm it before its time. False: the time had come, or nearly. */
+static bool arm_and_disarm(u64 ticks, u64 *armed)
+{
+	timer_start(TSC_DEADLINE, 0);
+	const u64 deadline = rdtsc() + ticks;
+	wrmsr(IA32_TSC_DEADLINE, deadline);
+	*armed = rdmsr(IA32_TSC_DEADLINE);
+	wrmsr(IA32_TSC_DEADLINE, 0);
+	return rdtsc() < deadline - ticks / 4;
+}
+
 TEST("guest.deadline.disarm", "a 0 in IA32_TSC_DEADLINE disarms the timer", NEEDS(FEATURE_TSC_DEADLINE))
 {
-	const u64 end = rdtsc() + 30 * tsc_per_ms();
+	u64 armed, ticks = 20 * tsc_per_ms();
 
-	deadline_start(20 * tsc_per_ms());
-	const u64 armed = rdmsr(IA32_TSC_DEADLINE);
-	wrmsr(IA32_TSC_DEADLINE, 0);
-	interrupts_on();
-	while (rdtsc() < end)
-		cpu_relax();
-	interrupts_off();
+	for (u32 i = 0; i < 4 && !arm_and_disarm(ticks, &armed); i++) {
+		ticks *= 2;
+		timer_stop();
+	}
+	let_interrupts_in_for(ticks + ticks / 2);
 	timer_stop();
 	expect(armed != 0);
 	expect_eq(interrupt_count[TIMER_VECTOR], 0);
