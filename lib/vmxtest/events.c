@@ -3,6 +3,53 @@
 #include "x86/cpu.h"
 #include "x86/tables.h"
 
+static void stop_timer(void)
+{
+	apic_write(APIC_TIMER_INITIAL, 0);
+	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
+	apic_write(APIC_TIMER_DIVIDE, 0);
+}
+
+enum { FIRST_TICKS = 100000, MOST_TICKS = 1000000000 };
+
+bool run_halted_until_timer(void (*function)(void), u64 rflags, const void *behind_hlt)
+{
+	vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
+	for (u32 ticks = FIRST_TICKS; ticks <= MOST_TICKS; ticks *= 10) {
+		vmcs_write(GUEST_RFLAGS, rflags);
+		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
+		vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, (ticks >> (vmx_capabilities()->misc & 0x1f)) + 1);
+		guest_run(function);
+		if (vmcs_read(GUEST_RIP) == (u64)behind_hlt)
+			return true;
+	}
+	return false;
+}
+
+bool run_halted_until_interrupt(void (*function)(void), u64 rflags, u8 vector, const void *behind_hlt)
+{
+	guest.apic_timer_watchdog = false;
+	for (u32 ticks = FIRST_TICKS; ticks <= MOST_TICKS; ticks *= 10) {
+		vmcs_write(GUEST_RFLAGS, rflags);
+		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
+		vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
+		apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
+		apic_write(APIC_LVT_TIMER, vector);
+		apic_write(APIC_TIMER_INITIAL, ticks);
+		guest_run(function);
+		stop_timer();
+		if (vmcs_read(GUEST_RIP) == (u64)behind_hlt)
+			return true;
+		/* Too early: again, without it. */
+		if (apic_in_service(vector))
+			apic_eoi();
+		else
+			take_pending(vector);
+	}
+	return false;
+}
+
 void guest_touches_tables(void)
 {
 	struct cpu *const cpu = this_cpu();

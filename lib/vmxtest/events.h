@@ -5,6 +5,7 @@
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/interrupt.h"
+#include "x86/wait.h"
 
 /* A vector of the tests' own, and a second one of a lower priority class. */
 enum { TEST_VECTOR = 0x61, LOWER_VECTOR = 0x42 };
@@ -17,24 +18,15 @@ static inline void let_guest_use_apic(void)
 	vmcs_use_msr_bitmap();
 }
 
-/* An IPI to itself may take some time; host and guest wait as long. */
-static inline void wait_for_event(void)
-{
-	for (int i = 0; i < 200; i++)
-		cpu_relax();
-}
+/*
+ * Run a guest that halts, with these RFLAGS (IF = 1, or it sets it itself), and let the APIC's timer interrupt it at this
+ * vector, which exits: with ever more time, until the exit has found it halted. Did it, with RIP behind the HLT? The
+ * interrupt still waits, or is in service if the exit acknowledged it. The APIC-timer watchdog is off then.
+ */
+bool run_halted_until_interrupt(void (*function)(void), u64 rflags, u8 vector, const void *behind_hlt);
 
-static inline void send_nmi(void)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	wait_for_event();
-}
-
-static inline void send_interrupt(u8 vector)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_FIXED | vector);
-	wait_for_event();
-}
+/* The same with the VMX-preemption timer, which need not find IF = 1. */
+bool run_halted_until_timer(void (*function)(void), u64 rflags, const void *behind_hlt);
 
 /*
  * A guest that reads and writes what the delivery of an event does: GDT, IDT, the stacks of the interrupt-stack table
