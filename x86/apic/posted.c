@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* "Process posted interrupts" (SDM Vol. 3C, "Posted-Interrupt Processing"). */
 #include "virtual.h"
+#include "x86/wait.h"
 
 enum { NOTIFICATION = 0xf2, OTHER = 0xf3 };
 
@@ -19,10 +20,7 @@ static void post(u8 physical_vector)
 	descriptor.pir[0x31 / 64] |= BIT(0x31 % 64);
 	descriptor.pir[0x7f / 64] |= BIT(0x7f % 64);
 	descriptor.pir[0xc0 / 64] |= BIT(0xc0 % 64);
-	apic_send_ipi_self(physical_vector);
-	for (int i = 0; i < 100000 && !apic_requested(physical_vector); i++)
-		cpu_relax();
-	require(apic_requested(physical_vector));
+	require(interrupt_pend(physical_vector));
 }
 
 static void use_posted_interrupts(void)
@@ -33,10 +31,9 @@ static void use_posted_interrupts(void)
 	vmcs_set_controls(PIN_PROCESS_POSTED_INTERRUPTS, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT);
 }
 
-static void guest_waits_a_little(void)
+static void guest_waits_for_processing(void)
 {
-	for (int i = 0; i < 10000 && (descriptor.notification & 1); i++)
-		cpu_relax();
+	wait_until(!(*(volatile u64 *)&descriptor.notification & 1), WAIT_MS);
 }
 
 static void run_with_posted(u64 rflags)
@@ -44,7 +41,7 @@ static void run_with_posted(u64 rflags)
 	set_pending(16);
 	*virtual_register(APIC_TPR) = 0x20;
 	vmcs_write(GUEST_RFLAGS, rflags);
-	run_and_take_interrupts(guest_waits_a_little);
+	run_and_take_interrupts(guest_waits_for_processing);
 }
 
 TEST("apic.posted.process", "The notification vector clears ON, moves PIR to VIRR, raises RVI, and does not exit",

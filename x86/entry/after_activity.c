@@ -19,6 +19,11 @@ static void enter_inactive(u32 activity)
 	guest_run(guest_does_nothing);
 }
 
+static void guest_sends_nmi(void)
+{
+	nmi_arrives();
+}
+
 /* Make an NMI pend: one that exits blocks NMIs in the host, where the next one waits for the guest. */
 static void pend_nmi(void)
 {
@@ -26,9 +31,9 @@ static void pend_nmi(void)
 	vmcs_set_controls(PIN_NMI_EXITING);
 	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-	guest_run(send_nmi);
+	guest_run(guest_sends_nmi);
 	require(guest.outcome.number == EXIT_EXCEPTION_OR_NMI);
-	send_nmi();
+	nmi_pend();
 }
 
 static bool can_shut_down(void)
@@ -55,7 +60,7 @@ TEST("after.activity.hlt", "an entry to HLT halts until an interrupt",
 	CASE("an interrupt that exits");
 	arm_timer(0xffffff);
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
+	require(interrupt_pend(VECTOR));
 	enter_inactive(ACTIVITY_HLT);
 	expect_exit(EXIT_EXTERNAL_INTERRUPT, .rip = (u64)guest_start);
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
@@ -73,12 +78,12 @@ TEST("after.activity.shutdown", "an entry to shutdown holds external interrupts"
      NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
+	require(interrupt_pend(VECTOR));
 	arm_timer(TIMER_TICKS);
 	enter_inactive(ACTIVITY_SHUTDOWN);
 	expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)guest_start);
 	expect(apic_requested(VECTOR));
-	take_interrupt(VECTOR);
+	take_pending(VECTOR);
 }
 
 /* Blocking by NMI in the guest is what its interruptibility says, whatever it was in the host. */
@@ -91,9 +96,7 @@ TEST("after.nmi_unblocked", "an entry without blocking by NMI lets in an NMI tha
 		    (activity == ACTIVITY_SHUTDOWN && !can_shut_down()))
 			continue;
 		CASE("activity %u", activity);
-		arm_timer(TIMER_TICKS * 10);
 		pend_nmi();
-		arm_timer(TIMER_TICKS * 10);
 		enter_inactive(activity);
 		expect_nmi_exit();
 	}

@@ -8,6 +8,7 @@
 #include "registers.h"
 #include "x86/apic.h"
 #include "x86/interrupt.h"
+#include "x86/wait.h"
 
 /* FS base may not be in a list that is loaded. */
 static void list_bad_msr(void)
@@ -318,16 +319,6 @@ TEST("fail.exit_msr_loaded", "an entry failure loads the MSRs of the VM-exit MSR
 
 static u32 nmis_while_blocked;
 
-static bool nmi_comes(void)
-{
-	const u32 before = interrupt_count[VECTOR_NMI];
-
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	for (u32 i = 0; i < 1000 && interrupt_count[VECTOR_NMI] == before; i++)
-		cpu_relax();
-	return interrupt_count[VECTOR_NMI] != before;
-}
-
 /* Runs with NMIs blocked, the first time. */
 static void fail_in_nmi_handler(struct exception_frame *frame)
 {
@@ -336,7 +327,8 @@ static void fail_in_nmi_handler(struct exception_frame *frame)
 		return;
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
-		nmis_while_blocked += nmi_comes();
+		nmi_pend();
+		nmis_while_blocked += interrupt_count[VECTOR_NMI] - 1;
 	}
 }
 
@@ -352,12 +344,13 @@ TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what i
 	entry_stop_guest_at_once();
 	nmis_while_blocked = 0;
 	interrupt_handle(VECTOR_NMI, fail_in_nmi_handler);
-	expect(nmi_comes());
-	for (u32 i = 0; i < 1000 && interrupt_count[VECTOR_NMI] < 2; i++)
-		cpu_relax();
+	expect(nmi_arrives());
+	wait_until(interrupt_count[VECTOR_NMI] >= 2, WAIT_MS);
+	wait_for_nothing();
 	CASE("NMIs in the handler of an NMI, and behind it");
 	expect_eq(nmis_while_blocked, 0);
-	expect_eq(interrupt_count[VECTOR_NMI], 2);
+	/* Two were sent there: whether the second of them is held too the manual leaves open. */
+	expect_between(2, interrupt_count[VECTOR_NMI], 3);
 
 	/* The guest's blocking, of real NMIs as there are no virtual ones, is not the host's. */
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
@@ -365,7 +358,7 @@ TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what i
 		vmcs_clear_controls(PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
-		expect(nmi_comes());
+		expect(nmi_arrives());
 		unblock_nmi();
 	}
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "vmxtest/entry_guest.h"
+#include "vmxtest/events.h"
 #include "x86/apic.h"
 #include "x86/interrupt.h"
 #include "x86/selectors.h"
@@ -36,13 +37,5 @@ void check_arrival(const char *file, u32 line, u32 vector, u64 rip);
 
 void guest_does_nothing(void);
 
-/* Give the guest the APIC in x2APIC mode too, and let it and the host send themselves an event and wait for it. */
-void let_guest_use_apic(void);
-void send_nmi(void);
-void send_interrupt(u8 vector);
-
 /* CPL of the guest at the next entry, 64-bit mode; for CPL 3 user_pages_on() must be on if it is to run. */
 void set_guest_cpl(u32 cpl);
-
-/* Take an interrupt that is still requested, so that it is not left to the next test. */
-void take_interrupt(u8 vector);

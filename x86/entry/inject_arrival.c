@@ -46,29 +46,6 @@ void check_arrival(const char *file, u32 line, u32 vector, u64 rip)
 	check_equal(file, line, "RIP that was pushed", arrival.frame.rip, rip);
 }
 
-void let_guest_use_apic(void)
-{
-	vmcs_use_msr_bitmap();
-}
-
-static void wait_for_event(void)
-{
-	for (int i = 0; i < 200; i++)
-		cpu_relax();
-}
-
-void send_nmi(void)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	wait_for_event();
-}
-
-void send_interrupt(u8 vector)
-{
-	apic_send_ipi(apic_id(), APIC_DELIVERY_FIXED | vector);
-	wait_for_event();
-}
-
 void set_guest_cpl(u32 cpl)
 {
 	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
@@ -77,11 +54,4 @@ void set_guest_cpl(u32 cpl)
 	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
 	vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_ACCESSED_DATA | RIGHTS_DB | RIGHTS_G | cpl << 5);
 	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
-}
-
-void take_interrupt(u8 vector)
-{
-	interrupt_handle(vector, interrupt_counter);
-	asm volatile("sti; nop; cli" : : : "memory");
-	interrupt_handle(vector, NULL);
 }

@@ -184,9 +184,7 @@ TEST("inject.copy_exit_info", "an acknowledged interrupt is passed on by its exi
 
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT);
 	interrupt_handle(VECTOR, interrupt_counter);
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | VECTOR);
-	for (u32 i = 0; i < 1000 && !apic_requested(VECTOR); i++)
-		cpu_relax();
+	require(interrupt_pend(VECTOR));
 	/* RFLAGS.IF does not hold the exit back: 1 from the beginning, so that the interrupt may be injected. */
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	guest_run(guest_does_nothing);

@@ -29,12 +29,6 @@ static void handle(u8 vector)
 	taken_in_guest = taken_in_host = last_vector = progress = 0;
 }
 
-/* Let pending interrupts come, in the host. */
-static void open_host(void)
-{
-	asm volatile("sti; nop; nop; cli" : : : "memory");
-}
-
 /* Without the APIC-timer watchdog, whose control and interrupt are the test's own subject. */
 static void own_interrupts(bool exiting)
 {
@@ -56,8 +50,13 @@ static void enter_with(u64 rflags, void (*function)(void))
 static void guest_sends_interrupt(void)
 {
 	progress = 1;
-	send_interrupt(vector_to_send);
+	interrupt_arrives(vector_to_send);
 	progress = 2;
+}
+
+static void guest_pends_interrupt(void)
+{
+	interrupt_pend(vector_to_send);
 }
 
 static void guest_sends_interrupt_behind_cli(void)
@@ -71,6 +70,14 @@ static void guest_sends_interrupt_behind_cli(void)
 static void guest_sends_interrupt_behind_sti(void)
 {
 	interrupts_on();
+	guest_sends_interrupt();
+	interrupts_off();
+}
+
+static void guest_takes_pending_and_sends(void)
+{
+	interrupts_on();
+	wait_until(taken_in_guest, WAIT_MS);
 	guest_sends_interrupt();
 	interrupts_off();
 }
@@ -109,7 +116,7 @@ TEST("exec.extint.on", "External-interrupt exiting = 1: an unmasked interrupt ex
 		expect_interrupt_exit();
 		expect_eq(progress, 1);
 		expect_bits(vmcs_read(GUEST_RFLAGS), RFLAGS_IF, cases[i].saved_if);
-		open_host();
+		let_interrupts_in();
 		expect_eq(taken_in_host, 1);
 
 		/* The guest goes on where it was. */
@@ -125,14 +132,14 @@ TEST("exec.extint.on", "External-interrupt exiting = 1: an unmasked interrupt ex
 	CASE("masked by the TPR");
 	handle(TEST_VECTOR);
 	write_cr8(TEST_VECTOR >> 4);
-	enter_with(IF_1, guest_sends_interrupt);
+	enter_with(IF_1, guest_pends_interrupt);
 	expect_guest_done();
 	expect(apic_requested(TEST_VECTOR));
 	write_cr8((TEST_VECTOR >> 4) - 1);
 	enter_with(IF_1, guest_does_nothing);
 	expect_interrupt_exit();
 	write_cr8(0);
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 }
 
@@ -161,16 +168,16 @@ TEST("exec.extint.off_if0", "External-interrupt exiting = 0: with IF = 0 the int
 
 	CASE("sent in the guest");
 	handle(TEST_VECTOR);
-	enter_with(IF_0, guest_sends_interrupt);
+	enter_with(IF_0, guest_pends_interrupt);
 	expect_guest_done();
 	expect_eq(taken_in_guest, 0);
 	expect_eq(taken_in_host, 0);
 	expect(apic_requested(TEST_VECTOR));
-	open_host();
+	let_interrupts_in();
 
 	CASE("pending in the host, IF = 0 in the guest");
 	handle(TEST_VECTOR);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(TEST_VECTOR));
 	enter_with(IF_0, guest_does_nothing);
 	expect_guest_done();
 	expect_eq(taken_in_guest, 0);
@@ -184,8 +191,8 @@ TEST("exec.extint.off_if0", "External-interrupt exiting = 0: with IF = 0 the int
 
 	CASE("STI in the guest");
 	handle(TEST_VECTOR);
-	send_interrupt(TEST_VECTOR);
-	enter_with(IF_0, guest_sends_interrupt_behind_sti);
+	require(interrupt_pend(TEST_VECTOR));
+	enter_with(IF_0, guest_takes_pending_and_sends);
 	expect_guest_done();
 	expect_eq(taken_in_guest, 2);
 	expect_eq(taken_in_host, 0);
@@ -196,18 +203,15 @@ TEST("exec.extint.off_if0_host", "An interrupt that stayed pending in a guest wi
 {
 	own_interrupts(false);
 	vector_to_send = TEST_VECTOR;
-	open_host();			/* nothing is pending, as a hypervisor below may see only now */
+	let_interrupts_in();			/* nothing is pending, as a hypervisor below may see only now */
 	handle(TEST_VECTOR);
-	enter_with(IF_0, guest_sends_interrupt);
+	enter_with(IF_0, guest_pends_interrupt);
 	expect_guest_done();
 	require(apic_requested(TEST_VECTOR));
 	expect_eq(taken_in_host, 0);
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_guest, 0);
-	if (!expect_eq(taken_in_host, 1)) {		/* it is not for the next test */
-		send_interrupt(TEST_VECTOR);
-		open_host();
-	}
+	expect_eq(taken_in_host, 1);
 }
 
 TEST("exec.extint.pending_at_entry", "An interrupt that is pending at VM entry exits before the first instruction",
@@ -215,14 +219,14 @@ TEST("exec.extint.pending_at_entry", "An interrupt that is pending at VM entry e
 {
 	own_interrupts(true);
 	handle(TEST_VECTOR);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(TEST_VECTOR));
 	for (int i = 0; i < 3; i++) {		/* nobody takes it: it exits each time */
 		CASE("entry %u", i);
 		enter_with(IF_1, guest_does_nothing);
 		expect_interrupt_exit();
 		expect_eq(vmcs_read(GUEST_RIP), (u64)guest_start);
 	}
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 	enter_with(IF_1, guest_does_nothing);
 	expect_guest_done();
@@ -234,11 +238,11 @@ TEST("exec.extint.entry_if0", "External-interrupt exiting = 1: an interrupt exit
 	own_interrupts(true);
 	CASE("pending at entry");
 	handle(TEST_VECTOR);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(TEST_VECTOR));
 	enter_with(IF_0, guest_does_nothing);
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(GUEST_RIP), (u64)guest_start);
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 
 	CASE("sent by the guest");
@@ -247,7 +251,7 @@ TEST("exec.extint.entry_if0", "External-interrupt exiting = 1: an interrupt exit
 	enter_with(IF_0, guest_sends_interrupt);
 	expect_interrupt_exit();
 	expect_eq(progress, 1);
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 }
 
@@ -258,7 +262,7 @@ TEST("exec.extint.shadow", "Blocking by STI or MOV SS holds an interrupt's exit 
 	for (u32 blocking = INTERRUPTIBILITY_STI; blocking <= INTERRUPTIBILITY_MOV_SS; blocking <<= 1) {
 		CASE("interruptibility state %#x", blocking);
 		handle(TEST_VECTOR);
-		send_interrupt(TEST_VECTOR);
+		require(interrupt_pend(TEST_VECTOR));
 		vmcs_write(GUEST_RFLAGS, IF_1);
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, blocking);
 		guest_run(guest_does_nothing);
@@ -269,7 +273,7 @@ TEST("exec.extint.shadow", "Blocking by STI or MOV SS holds an interrupt's exit 
 			expect_eq(vmcs_read(GUEST_RIP), (u64)guest_does_nothing);
 			expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
 		}
-		open_host();
+		let_interrupts_in();
 		expect_eq(taken_in_host, 1);
 	}
 }
@@ -282,19 +286,12 @@ TEST("exec.extint.hlt", "An interrupt that exits wakes a halted guest; the exit 
      NEEDS(PIN_EXTERNAL_INTERRUPT_EXITING))
 {
 	own_interrupts(true);
+	expect(run_halted_until_interrupt(guest_halts, IF_0, TEST_VECTOR, behind_hlt));
 	handle(TEST_VECTOR);
-	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
-	apic_write(APIC_LVT_TIMER, TEST_VECTOR);
-	apic_write(APIC_TIMER_INITIAL, 100000);
-	enter_with(IF_0, guest_halts);
-	apic_write(APIC_TIMER_INITIAL, 0);
-	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
-	apic_write(APIC_TIMER_DIVIDE, 0);
-
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(GUEST_ACTIVITY_STATE), ACTIVITY_HLT);
 	expect_eq(vmcs_read(GUEST_RIP), (u64)behind_hlt);
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 	guest_resume();
@@ -317,7 +314,7 @@ TEST("exit.ack.on", "Acknowledge interrupt on exit = 1: the exit moves the vecto
 		expect(apic_in_service(vector));
 		expect(!apic_requested(vector));
 		apic_eoi();
-		open_host();
+		let_interrupts_in();
 		expect_eq(taken_in_host, 0);
 		interrupt_handle(vector, NULL);
 	}
@@ -326,8 +323,8 @@ TEST("exit.ack.on", "Acknowledge interrupt on exit = 1: the exit moves the vecto
 	CASE("two vectors");
 	handle(TEST_VECTOR);
 	handle(LOWER_VECTOR);
-	send_interrupt(LOWER_VECTOR);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(LOWER_VECTOR));
+	require(interrupt_pend(TEST_VECTOR));
 	enter_with(IF_1, guest_does_nothing);
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID | TEST_VECTOR);
@@ -344,13 +341,13 @@ TEST("exit.ack.on", "Acknowledge interrupt on exit = 1: the exit moves the vecto
 	CASE("exit by VMCALL");
 	own_interrupts(false);
 	handle(TEST_VECTOR);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(TEST_VECTOR));
 	enter_with(IF_0, guest_does_nothing);
 	expect_guest_done();
 	expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID, 0);
 	expect(apic_requested(TEST_VECTOR));
 	expect(!apic_in_service(TEST_VECTOR));
-	open_host();
+	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 }
 
@@ -368,7 +365,7 @@ TEST("exit.ack.off", "Acknowledge interrupt on exit = 0: the interrupt stays in 
 		expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID, 0);
 		expect(apic_requested(vector));
 		expect(!apic_in_service(vector));
-		open_host();
+		let_interrupts_in();
 		expect_eq(taken_in_host, 1);
 		expect_eq(last_vector, vector);
 		interrupt_handle(vector, NULL);

@@ -3,9 +3,10 @@
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
+#include "x86/wait.h"
 
-/* Milliseconds that something may take that must come; and how long to wait for what must not. */
-enum { PATIENCE_MS = 500, QUIET_MS = 10 };
+/* Milliseconds for what must not come. */
+enum { QUIET_MS = 10 };
 
 static struct vmcs_region *other_vmxon_region, *other_vmcs;
 static volatile bool in_guest, exited, stop;
@@ -15,8 +16,7 @@ static u64 activity, interruptibility;
 static void guest_waits(void)
 {
 	in_guest = true;
-	while (!stop)
-		cpu_yield();
+	wait_for_other(stop, 3 * WAIT_MS);
 }
 
 /* The second processor becomes a host with a guest of its own. */
@@ -36,23 +36,15 @@ static void run_guest_there(UNUSED void *argument)
 	vmx_off();
 }
 
-static void wait_for(volatile const bool *flag, int limit_ms)
-{
-	for (int ms = 0; ms < limit_ms && !*flag; ms++)
-		delay_us(1000);
-}
-
 /* A target may have reset it, then or at VMXOFF: for the tests behind this one it is needed. */
 static void bring_back(void)
 {
-	for (int ms = 0; ms < PATIENCE_MS && !on_cpu_done(1); ms++)
-		delay_us(1000);
-	if (!on_cpu_done(1))
+	if (!wait_for_other(on_cpu_done(1), WAIT_MS))
 		require(cpu_restart(1));
 }
 
 /* Let the other processor run its guest, send it this, and wait for the exit; then end the guest. */
-static void send_to_guest(u32 delivery, int limit_ms)
+static void send_to_guest(u32 delivery, u64 limit_ms)
 {
 	other_vmxon_region = vmcs_region_alloc();
 	other_vmcs = vmcs_region_alloc();
@@ -60,19 +52,17 @@ static void send_to_guest(u32 delivery, int limit_ms)
 	outcome = (struct outcome){ .kind = OUTCOME_NONE };
 
 	on_cpu_start(1, run_guest_there, NULL);
-	wait_for(&in_guest, PATIENCE_MS);
-	require(in_guest);
+	require(wait_for_other(in_guest, WAIT_MS));
 	apic_send_ipi(cpu_number(1)->apic_id, delivery);
-	wait_for(&exited, limit_ms);
+	wait_for_other(exited, limit_ms);
 	stop = true;
-	wait_for(&exited, PATIENCE_MS);
-	expect(exited);
+	expect(wait_for_other(exited, WAIT_MS));
 	bring_back();
 }
 
 TEST("exec.init.exit", "An INIT exits from VMX non-root operation", NEEDS(NEED_CPUS(2)))
 {
-	send_to_guest(APIC_DELIVERY_INIT, PATIENCE_MS);
+	send_to_guest(APIC_DELIVERY_INIT, WAIT_MS);
 	expect_outcome(outcome, EXITS(EXIT_INIT));
 	expect_eq(outcome.qualification, 0);
 	expect_eq(activity, ACTIVITY_ACTIVE);

@@ -16,7 +16,7 @@ GUEST_ASM(guest_iret, ".globl guest_iret_at, guest_iret_done\n"
 		      "mov %ss, %eax; mov %rsp, %rcx; push %rax; push %rcx; pushfq; mov %cs, %eax; push %rax\n"
 		      "lea guest_iret_done(%rip), %rax; push %rax; guest_iret_at: iretq; guest_iret_done: ret");
 
-static u64 guest_progress;
+static volatile u64 guest_progress;
 
 void guest_does_nothing(void)
 {
@@ -25,23 +25,26 @@ void guest_does_nothing(void)
 static void guest_sends_nmi(void)
 {
 	guest_progress = 1;
-	send_nmi();
+	nmi_arrives();
 	guest_progress = 2;
+}
+
+static void guest_pends_nmi(void)
+{
+	nmi_pend();
 }
 
 static void guest_waits(void)
 {
 	guest_progress = 1;
-	while (guest_progress == 1)
-		cpu_relax();
+	wait_until(guest_progress != 1, WAIT_MS);
 }
 
 /* On the other processor: an NMI to the first one, once its guest runs. */
-static void send_nmi_to_guest(void *argument)
+static void send_nmi_to_guest(UNUSED void *unused)
 {
-	while (*(volatile u64 *)argument != 1)
-		cpu_relax();
-	apic_send_ipi(cpu_number(0)->apic_id, APIC_DELIVERY_NMI);
+	if (wait_for_other(guest_progress == 1, WAIT_MS))
+		apic_send_ipi(cpu_number(0)->apic_id, APIC_DELIVERY_NMI);
 }
 
 static void exit_by_own_nmi(void)
@@ -58,7 +61,7 @@ static void exit_by_nmi_of_other_processor(void)
 {
 	guest_progress = 0;
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-	on_cpu_start(1, send_nmi_to_guest, &guest_progress);
+	on_cpu_start(1, send_nmi_to_guest, NULL);
 	guest_run(guest_waits);
 	expect_nmi_exit();
 	expect_eq(guest_progress, 1);
@@ -115,11 +118,18 @@ static void nmi_handler(UNUSED struct exception_frame *frame)
 	handled.taken_in_host += !guest_running;
 	if (handled.send_another) {
 		handled.send_another = false;
-		send_nmi();				/* blocked until the IRET of this handler */
+		nmi_pend();				/* blocked until the IRET of this handler */
 		handled.nested += handled.taken - taken;
 	}
 	if (handled.call_host)
 		guest_call_host(0);
+}
+
+/* The handler sends one more: the guest waits for both. */
+static void guest_takes_two_nmis(void)
+{
+	guest_sends_nmi();
+	wait_until(handled.taken >= 2, WAIT_MS);
 }
 
 static void handle_nmis(void)
@@ -143,7 +153,7 @@ TEST("exec.nmi.guest", "NMI exiting = 0: an NMI is delivered through vector 2 of
 		CASE("RFLAGS %#x, an NMI in the handler", rflags);
 		handle_nmis();
 		handled.send_another = true;
-		guest_run(guest_sends_nmi);
+		guest_run(guest_takes_two_nmis);
 		expect_guest_done();
 		expect_eq(handled.taken, 2);
 		expect_eq(handled.nested, 0);
@@ -199,36 +209,38 @@ TEST("exec.nmi.blocked_after_exit", "An NMI exit leaves NMIs blocked in the host
 	handle_nmis();
 	guest_run(guest_does_nothing);
 	expect_guest_done();
-	send_nmi();
+	nmi_arrives();
 	expect_eq(handled.taken, 1);
 
 	CASE("exit by NMI, one more in the host");
 	guest_run(guest_sends_nmi);
 	expect_nmi_exit();
 	expect_eq(handled.taken, 1);
-	send_nmi();
+	nmi_pend();
 	expect_eq(handled.taken, 1);
-	send_nmi();
+	nmi_pend();
 	expect_eq(handled.taken, 1);
 	nmi_unblock();
-	wait_for_event();
+	wait_until(handled.taken >= 2, WAIT_MS);
+	wait_for_nothing();
 	/* One NMI pends behind the one that is blocked; whether a second one is held too the manual leaves open. */
 	expect_between(2, handled.taken, 3);
 
 	CASE("NMIs are unblocked again");
 	handled.taken = 0;
-	send_nmi();
+	nmi_arrives();
 	expect_eq(handled.taken, 1);
 }
 
 static u32 taken_before, taken_after;
+static u64 wait_behind_iret_ms;
 
-static void guest_sends_nmi_and_irets(void)
+static void guest_pends_nmi_and_irets(void)
 {
-	send_nmi();
+	nmi_pend();
 	taken_before = handled.taken;
 	guest_iret();
-	wait_for_event();
+	wait_until(handled.taken, wait_behind_iret_ms);
 	taken_after = handled.taken;
 }
 
@@ -236,9 +248,10 @@ TEST("exec.nmi.iret_unblocks", "NMI exiting = 0: IRET in the guest ends blocking
 {
 	let_guest_use_apic();
 	CASE("a blocked NMI and IRET");
+	wait_behind_iret_ms = WAIT_MS;
 	handle_nmis();
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
-	guest_run(guest_sends_nmi_and_irets);
+	guest_run(guest_pends_nmi_and_irets);
 	expect_guest_done();
 	expect_eq(taken_before, 0);
 	expect_eq(taken_after, 1);
@@ -251,19 +264,19 @@ TEST("exec.nmi.iret_unblocks", "NMI exiting = 0: IRET in the guest ends blocking
 	guest_run(guest_iret);
 	expect_guest_done();
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), 0);
-	send_nmi();
+	nmi_arrives();
 	expect_eq(handled.taken, 1);
 
 	/* Without an IRET the blocking stays, through the exit and into the host. */
 	CASE("no IRET");
 	handle_nmis();
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
-	guest_run(guest_sends_nmi);
+	guest_run(guest_pends_nmi);
 	expect_guest_done();
 	expect_eq(handled.taken, 0);
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
 	nmi_unblock();
-	wait_for_event();
+	wait_until(handled.taken, WAIT_MS);
 	expect_eq(handled.taken, 1);
 	expect_eq(handled.taken_in_host, 1);
 }
@@ -275,13 +288,14 @@ TEST("exec.nmi.iret_no_effect", "NMI exiting = 1, virtual NMIs = 0: IRET in the 
 	handle_nmis();
 	vmcs_set_controls(PIN_NMI_EXITING);
 
+	wait_behind_iret_ms = 10;
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
-	guest_run(guest_sends_nmi_and_irets);
+	guest_run(guest_pends_nmi_and_irets);
 	expect_guest_done();			/* no exit by the NMI, before or behind the IRET */
 	expect_eq(taken_after, 0);
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
 	nmi_unblock();
-	wait_for_event();
+	wait_until(handled.taken, WAIT_MS);
 	expect_eq(handled.taken, 1);
 	expect_eq(handled.taken_in_host, 1);
 }

@@ -20,7 +20,7 @@ static const struct blocking {
 
 static void guest_sends_nmi(void)
 {
-	send_nmi();
+	nmi_arrives();
 }
 
 void use_virtual_nmis(void)
@@ -76,7 +76,7 @@ TEST("exec.vnmi.entry_unblocks_phys", "Virtual NMIs = 1: an NMI that the host bl
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, blocked);
 		guest_run(guest_sends_nmi);
 		expect_nmi_exit();
-		send_nmi();				/* pends: the exit has blocked NMIs here */
+		nmi_pend();				/* the exit has blocked NMIs here */
 		expect_eq(nmis_taken(), 0);
 		guest_run(guest_sends_nmi);
 		expect_nmi_exit();
@@ -182,7 +182,7 @@ TEST("exec.vnmi.saved_bit3", "Virtual NMIs = 1: saved bit 3 is virtual-NMI block
 	guest_run(guest_does_nothing);
 	expect_guest_done();
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
-	send_nmi();
+	nmi_arrives();
 	expect_eq(nmis_taken(), 1);		/* that blocking was the guest's alone */
 	guest_run(guest_does_nothing);
 	expect_guest_done();

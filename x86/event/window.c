@@ -181,7 +181,7 @@ static void count_interrupt(UNUSED struct exception_frame *frame)
 /* An NMI pends, blocked; the IRET unblocks it and sets IF at the same boundary. */
 static void guest_opens_all(void)
 {
-	send_nmi();
+	nmi_pend();
 	guest_iret_if();
 }
 
@@ -197,7 +197,7 @@ TEST("exec.intwin.prio_nmi", "A pending NMI comes before the interrupt-window ex
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	guest.apic_timer_watchdog = false;
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(TEST_VECTOR));
 	enter_with(IF_0, INTERRUPTIBILITY_NMI, guest_opens_all);
 	expect_window_exit(EXIT_INTERRUPT_WINDOW, (u64)iret_if_1);
 	expect_eq(nmis, 1);

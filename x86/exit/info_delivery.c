@@ -3,6 +3,7 @@
 #include "x86/cpu.h"
 #include "x86/selectors.h"
 #include "x86/tables.h"
+#include "x86/time.h"
 
 #include "libc/string.h"
 
@@ -28,9 +29,10 @@ EVENT_CODE(int_n, "int $0x61");
 EVENT_CODE(int_n_prefixed, ".byte 0x66, 0x2e, 0xcd, 0x61");
 EVENT_CODE(int_3, ".byte 0xcd, 3");
 EVENT_CODE(nothing, "nop");
-/* An NMI to itself, by an IPI: RBX is the APIC's page, or 0 in x2APIC mode. */
+/* An NMI to itself, by an IPI: RBX is the APIC's page, or 0 in x2APIC mode. RSI is for how many ticks to wait for it. */
 EVENT_CODE(nmi, "test %rbx, %rbx; jz 1f; mov %edx, 0x310(%rbx); mov %eax, 0x300(%rbx); jmp 2f; 1: wrmsr\n"
-		"2: mov $2000, %ecx; 3: pause; dec %ecx; jnz 3b");
+		"2: rdtsc; shl $32, %rdx; or %rdx, %rax; mov %rax, %rdi\n"
+		"3: rdtsc; shl $32, %rdx; or %rdx, %rax; sub %rdi, %rax; cmp %rsi, %rax; jb 3b");
 
 #define HARD INTERRUPTION_TYPE_HARDWARE
 #define HARD_CODE (INTERRUPTION_TYPE_HARDWARE | INTERRUPTION_ERROR_CODE)
@@ -231,13 +233,12 @@ static void prepare_event(const struct event *event)
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, event->error_code);
 		vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, event->length);
 	} else if (event->sent && interrupt) {
-		apic_send_ipi_self(APIC_DELIVERY_FIXED | event->vector);
-		for (u32 i = 0; i < 1000 && !apic_requested(event->vector); i++)
-			cpu_relax();
+		require(interrupt_pend(event->vector));
 	} else if (event->sent) {
 		guest.regs.rbx = apic_is_x2apic() ? 0 : APIC_DEFAULT_BASE;
 		guest.regs.rcx = 0x800 + APIC_ICR / 16;
 		guest.regs.rdx = apic_is_x2apic() ? apic_id() : apic_id() << 24;
+		guest.regs.rsi = WAIT_MS * tsc_per_ms();
 	}
 	if (event->vector == VECTOR_DE)
 		guest.regs.rcx = 0;
@@ -255,11 +256,8 @@ static void end_interrupt(u8 vector)
 {
 	if (apic_in_service(vector))
 		apic_eoi();
-	if (!apic_requested(vector))
-		return;
-	interrupt_handle(vector, interrupt_counter);
-	asm volatile("sti; nop; cli" : : : "memory");
-	interrupt_handle(vector, NULL);
+	if (apic_requested(vector))
+		take_pending(vector);
 }
 
 void delivery_clean(const struct event *event)

@@ -16,16 +16,14 @@ static void do_nothing(void)
 
 static void guest_sends_nmi(void)
 {
-	send_nmi();
+	nmi_arrives();
 }
 
 /* An interrupt that the host has pending exits at once and is acknowledged. */
 static void exit_by_interrupt(u8 vector)
 {
 	CASE("external interrupt %#x", vector);
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | vector);
-	for (u32 i = 0; i < 1000 && !apic_requested(vector); i++)
-		cpu_relax();
+	require(interrupt_pend(vector));
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	guest_run(do_nothing);
 	expect_exit(EXIT_EXTERNAL_INTERRUPT);

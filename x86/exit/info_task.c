@@ -9,6 +9,7 @@
 #include "x86/interrupt.h"
 #include "x86/selectors.h"
 #include "x86/tables.h"
+#include "x86/wait.h"
 
 #include "libc/string.h"
 
@@ -189,9 +190,7 @@ TEST("info.idtv.task",
 	CASE("external interrupt");
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-	apic_send_ipi_self(APIC_DELIVERY_FIXED | interrupt.vector);
-	for (u32 i = 0; i < 1000 && !apic_requested(interrupt.vector); i++)
-		cpu_relax();
+	require(interrupt_pend(interrupt.vector));
 	run_code(interrupt.bytes, interrupt.length, 0);
 	expect_task_event(&interrupt);
 	apic_eoi();

@@ -29,8 +29,7 @@ static struct outcome run_ud(void)
 /* An interrupt waits in the host, and is taken there behind the exit. */
 static void pend_interrupt(void)
 {
-	interrupt_handle(TEST_VECTOR, interrupt_counter);
-	send_interrupt(TEST_VECTOR);
+	require(interrupt_pend(TEST_VECTOR));
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 
@@ -42,10 +41,7 @@ static void prepare_interrupt(void)
 
 static void take_interrupt(void)
 {
-	interrupts_on();
-	wait_for_event();
-	interrupts_off();
-	interrupt_handle(TEST_VECTOR, NULL);
+	take_pending(TEST_VECTOR);
 }
 
 static void prepare_acknowledged_interrupt(void)
@@ -68,7 +64,7 @@ static void prepare_nmi(void)
 
 static void send_nmi_to_self(void)
 {
-	send_nmi();
+	nmi_arrives();
 }
 
 static struct outcome run_nmi(void)

@@ -5,8 +5,7 @@
 #include "libc/string.h"
 #include "vmx/bitmaps.h"
 #include "vmx/ept.h"
-#include "x86/apic.h"
-#include "x86/interrupt.h"
+#include "vmxtest/events.h"
 #include "x86/page.h"
 
 enum { WAKE_UP_VECTOR = 0x71 };
@@ -16,37 +15,15 @@ GUEST_ASM(save_ud, "ud2; vmcall");
 GUEST_ASM(save_hlt, "hlt; save_behind_hlt: vmcall");
 GUEST_ASM(save_sti_hlt, "movl $1, save_flag; sti; hlt; save_behind_sti_hlt: vmcall");
 GUEST_ASM(save_mwait, "lea save_flag, %rax; xor %ecx, %ecx; xor %edx, %edx; monitor; xor %eax, %eax; mwait\n"
-		      "1: pause; jmp 1b");
+		      "1: jmp 1b");
 extern const u8 save_behind_hlt[], save_behind_sti_hlt[];
 extern volatile u32 save_flag;
 asm(".pushsection .bss\n.balign 64\nsave_flag: .skip 64\n.popsection");
 
-static void take_pending_interrupt(void)
+static void interrupt_a_halted_guest(void)
 {
-	apic_write(APIC_TIMER_INITIAL, 0);
-	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
-	apic_write(APIC_TIMER_DIVIDE, 0);
-	interrupt_handle(WAKE_UP_VECTOR, interrupt_counter);
-	asm volatile("sti; nop; cli" : : : "memory");
-	interrupt_handle(WAKE_UP_VECTOR, NULL);
-}
-
-/* Run a guest that halts, and wake it by the APIC timer once it has: with ever more time, should it be slow. */
-static void interrupt_a_halted_guest(const u8 *rip_behind)
-{
-	for (u32 ticks = 100000; ticks <= 100000000; ticks *= 10) {
-		save_flag = 0;
-		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
-		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-		vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
-		apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
-		apic_write(APIC_LVT_TIMER, WAKE_UP_VECTOR);
-		apic_write(APIC_TIMER_INITIAL, ticks);
-		guest_run_at(save_sti_hlt);
-		if (vmcs_read(GUEST_RIP) == (u64)rip_behind)
-			break;
-		take_pending_interrupt();
-	}
+	save_flag = 0;
+	run_halted_until_interrupt(save_sti_hlt, RFLAGS_FIXED, WAKE_UP_VECTOR, save_behind_sti_hlt);
 }
 
 TEST("save.rip_hlt_interrupt", "an external interrupt that exits from a halted guest saves the RIP behind HLT",
@@ -57,12 +34,13 @@ TEST("save.rip_hlt_interrupt", "an external interrupt that exits from a halted g
 		vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 		if (acknowledge)
 			vmcs_set_controls(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT);
-		interrupt_a_halted_guest(save_behind_sti_hlt);
+		interrupt_a_halted_guest();
 		expect_exit(EXIT_EXTERNAL_INTERRUPT, .rip = (u64)save_behind_sti_hlt);
 		expect_eq(save_flag, 1);
 		if (acknowledge)
 			apic_eoi();
-		take_pending_interrupt();
+		else
+			take_pending(WAKE_UP_VECTOR);
 	}
 }
 
@@ -97,8 +75,7 @@ TEST("save.activity", "the saved activity state is active, or HLT if the guest w
 	if (!has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
 		return;
 	CASE("the VMX-preemption timer exits from HLT");
-	stop_guest_by_timer(10000);
-	guest_run_at(save_hlt);
+	run_halted_until_timer(save_hlt, RFLAGS_FIXED, save_behind_hlt);
 	expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)save_behind_hlt);
 	expect_activity(ACTIVITY_HLT);
 	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
@@ -126,10 +103,10 @@ TEST("save.activity_interrupt", "an external interrupt that exits from a halted 
      NEEDS(PIN_EXTERNAL_INTERRUPT_EXITING))
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	interrupt_a_halted_guest(save_behind_sti_hlt);
+	interrupt_a_halted_guest();
 	expect_exit(EXIT_EXTERNAL_INTERRUPT);
 	expect_activity(ACTIVITY_HLT);
-	take_pending_interrupt();
+	take_pending(WAKE_UP_VECTOR);
 }
 
 /* The exit is that of the instruction at once behind STI or MOV SS, or one further. */
@@ -237,9 +214,7 @@ static void nmi_handler_exits(UNUSED struct exception_frame *frame)
 
 static void guest_sends_nmi(void)
 {
-	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
-	for (u32 i = 0; i < 1000 && !nmis; i++)
-		cpu_relax();
+	nmi_arrives();
 	guest_call_host(2);
 }
 
