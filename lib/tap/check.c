@@ -261,3 +261,10 @@ void tap_leak(const char *name, u64 before, u64 after)
 	snprintf(found, sizeof(found), "%#lx", after);
 	check_failed(test->file, test->line, text, wanted, found);
 }
+
+void tap_unasked(const char *need)
+{
+	case_format = NULL;
+	check_failed(test->file, test->line, "the test asks for what it uses, by NEEDS() or has()", need,
+		     "used without asking");
+}

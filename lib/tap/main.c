@@ -8,6 +8,7 @@
 #include "libc/printf.h"
 #include "libc/string.h"
 #include "machine/memory.h"
+#include "x86/asked.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
 #include "x86/model.h"
@@ -120,6 +121,26 @@ static bool needs_met(const struct test *test, char *reason, size_t size)
 	return true;
 }
 
+/* The check build: what the test needs it has asked for; what begin() looked up it has not. */
+static void ask_for_needs(const struct test *test)
+{
+	char reason[160];
+
+	asked_begin();
+	for (const u32 *need = test->needs; ASKING_IS_WATCHED && need && *need; need++)
+		test->fixture->need(*need, reason, sizeof(reason));
+}
+
+static void check_all_asked(const struct test *test)
+{
+	char reason[160];
+
+	for (u32 token = unasked_next(0); token; token = unasked_next(token)) {
+		test->fixture->need(token, reason, sizeof(reason));
+		tap_unasked(reason);
+	}
+}
+
 static void check_ended_well(const struct test *test, const struct fault *fault)
 {
 	char actual[160], what[64];
@@ -167,9 +188,11 @@ static void run_test(const struct test *test, u32 number)
 	if (met)
 		guarded(test, test->fixture->begin);
 	if (!report_failures() && !report_skip_reason[0]) {
+		ask_for_needs(test);
 		const struct fault fault = TRY(test->run(test->data));
 
 		check_ended_well(test, &fault);
+		check_all_asked(test);
 	}
 	if (met)
 		guarded(test, test->fixture->end);
@@ -230,6 +253,8 @@ static const char *run_all(void)
 		skip_selected(reason);
 		return NULL;
 	}
+	if (selection.under[0])
+		asked_ignore();
 	if (selection.under[0])
 		return tap_run_under(selection.under, run_selected);
 	run_selected();

@@ -89,6 +89,9 @@ void *ram_within(u64 low, u64 high, unsigned int pages, u64 alignment);
 /* Report state that the test in flight leaves behind; it fails. */
 void tap_leak(const char *name, u64 before, u64 after);
 
+/* Report what the test in flight uses and did not ask for, by NEEDS() or has(); it fails. */
+void tap_unasked(const char *need);
+
 /* The tests of images that need no VMX: TEST() in tap/plain.h. */
 extern const struct fixture plain_fixture;
 

@@ -60,10 +60,11 @@ static void set_controls(void)
 	set_control(EXITCTL_HOST_ADDRESS_SPACE_SIZE);
 	set_control(ENTRYCTL_IA32E_MODE_GUEST);
 
-	guest.apic_timer_watchdog = !has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
-	if (guest.apic_timer_watchdog) {
+	guest.apic_timer_watchdog = !token_met(PIN_ACTIVATE_VMX_PREEMPTION_TIMER) &&
+				    token_met(PIN_EXTERNAL_INTERRUPT_EXITING);
+	if (guest.apic_timer_watchdog)
 		set_control(PIN_EXTERNAL_INTERRUPT_EXITING);
-	} else {
+	if (token_met(PIN_ACTIVATE_VMX_PREEMPTION_TIMER)) {
 		set_control(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
 		set(VMX_PREEMPTION_TIMER_VALUE, guest_watchdog_value());
 	}
@@ -79,9 +80,9 @@ static void set_both(enum vmcs_field guest_field, enum vmcs_field host_field, u6
 static void set_optional(u32 guest_control, enum vmcs_field guest_field, u32 host_control,
 			   enum vmcs_field host_field, u32 msr)
 {
-	if (has(guest_control))
+	if (token_met(guest_control))
 		set(guest_field, rdmsr(msr));
-	if (has(host_control))
+	if (token_met(host_control))
 		set(host_field, rdmsr(msr));
 }
 
@@ -144,7 +145,7 @@ void guest_baseline(void)
 	guest = (struct guest){ .launched = false };
 	memset(fields, 0, sizeof(fields));
 	set(VMCS_LINK_POINTER, ~0ull);
-	if (has(PROC2_USE_TSC_SCALING))
+	if (token_met(PROC2_USE_TSC_SCALING))
 		set(TSC_MULTIPLIER, BIT(48));
 	set_controls();
 	set_registers();

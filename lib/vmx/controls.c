@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmx/controls.h"
+#include "x86/asked.h"
 #include "x86/processor.h"
 
 #include "libc/printf.h"
@@ -14,6 +15,12 @@ const u32 control_word_activator[CONTROL_WORDS] = {
 	[WORD_PROC2] = PROC_ACTIVATE_SECONDARY_CONTROLS,
 	[WORD_PROC3] = PROC_ACTIVATE_TERTIARY_CONTROLS,
 	[WORD_EXITCTL2] = EXITCTL_ACTIVATE_SECONDARY_CONTROLS,
+};
+
+const struct control_need control_needs[] = {
+#define CONTROL_NEEDS(control, needed) { control, needed },
+#include "vmx/control_needs.def"
+	{ 0, 0 }
 };
 
 static const struct {
@@ -51,7 +58,7 @@ static void read_word(enum control_word word)
 	const struct control_word_info *info = &control_words[word];
 	struct control_range *range = &capabilities.word[word];
 
-	if (control_word_activator[word] && !has(control_word_activator[word]))
+	if (!control_word_exists(word))
 		return;
 
 	const u64 value = rdmsr(info->msr);
@@ -89,21 +96,31 @@ const struct vmx_capabilities *vmx_capabilities(void)
 	/* The rows are in an order in which each word's own need is read before it. */
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
 		read_word(word);
-	if (has(PROC2_ENABLE_EPT) || has(PROC2_ENABLE_VPID))
+	if (token_met(PROC2_ENABLE_EPT) || token_met(PROC2_ENABLE_VPID))
 		c->ept_vpid = rdmsr(IA32_VMX_EPT_VPID_CAP);
-	if (has(PROC2_ENABLE_VM_FUNCTIONS))
+	if (token_met(PROC2_ENABLE_VM_FUNCTIONS))
 		c->vmfunc = rdmsr(IA32_VMX_VMFUNC);
 	return c;
 }
 
 bool control_word_exists(enum control_word word)
 {
-	return !control_word_activator[word] || has(control_word_activator[word]);
+	return !control_word_activator[word] || token_met(control_word_activator[word]);
+}
+
+const struct control_range *control_range(enum control_word word)
+{
+	const struct control_range *range = &vmx_capabilities()->word[word];
+
+	for (u32 bit = 0; bit < 64; bit++)
+		if (range->may_be_1 & BIT(bit))
+			token_asked(CONTROL_CLASS | word << 8 | bit);
+	return range;
 }
 
 bool control_value_allowed(enum control_word word, u64 value)
 {
-	const struct control_range *range = &vmx_capabilities()->word[word];
+	const struct control_range *range = control_range(word);
 
 	return (value & range->must_be_1) == range->must_be_1 && !(value & ~range->may_be_1);
 }
@@ -118,7 +135,7 @@ static u64 capability_msr(u32 msr)
 
 static bool is_control(u32 token)
 {
-	return (token & 0xffff0000) == 0x10000000;
+	return (token & 0xffff0000) == CONTROL_CLASS;
 }
 
 static bool is_capability(u32 token)
@@ -131,10 +148,10 @@ static bool is_cr3_limit(u32 token)
 	return (token & 0xffff0000) == LIMIT_CR3_TARGETS(0);
 }
 
-bool has(u32 token)
+bool token_met(u32 token)
 {
 	if (token & LACKS(0))
-		return !has(token & ~LACKS(0));
+		return !token_met(token & ~LACKS(0));
 	if (is_control(token))
 		return vmx_capabilities()->word[control_word(token)].may_be_1 & control_bit(token);
 	if (is_capability(token)) {
@@ -145,6 +162,51 @@ bool has(u32 token)
 	if (is_cr3_limit(token))
 		return vmx_capabilities()->cr3_targets >= (token & 0xffff);
 	return has_feature(token);
+}
+
+#ifdef VMXCHECK_CHECK_BUILD
+
+/* The control that a capability says something about: without it the MSR or the bit makes no sense. */
+static u32 control_of_capability(u32 token)
+{
+	const u32 i = token - CAPABILITY_BASE - 1;
+
+	switch (capability_rows[i].msr) {
+	case IA32_VMX_EPT_VPID_CAP: return capability_rows[i].bit < 32 ? PROC2_ENABLE_EPT : PROC2_ENABLE_VPID;
+	case IA32_VMX_VMFUNC: return PROC2_ENABLE_VM_FUNCTIONS;
+	default: return 0;
+	}
+}
+
+/* Who asks for a control has asked for those without which no processor has it. */
+static void ask(u32 token)
+{
+	token_asked(token);
+	if (is_capability(token) && control_of_capability(token))
+		ask(control_of_capability(token));
+	if (token == CAP_VMFUNC_EPTP_SWITCHING)
+		ask(PROC2_ENABLE_EPT);
+	if (!is_control(token))
+		return;
+	if (control_word_activator[control_word(token)])
+		ask(control_word_activator[control_word(token)]);
+	for (const struct control_need *need = control_needs; need->control; need++)
+		if (need->control == token)
+			ask(need->needed);
+}
+
+#else
+
+static void ask(UNUSED u32 token)
+{
+}
+
+#endif
+
+bool has(u32 token)
+{
+	ask(token & ~LACKS(0));
+	return token_met(token);
 }
 
 static const char *control_text(u32 token)

@@ -20,7 +20,8 @@ enum control_word {
  * A control is a number that says its word and bit; a capability one that stands
  * for its row. Both, and CPUID features, go into NEEDS(), fields.def and has().
  */
-#define CONTROL_TOKEN(word, bit) (0x10000000u | (WORD_##word) << 8 | (bit))
+#define CONTROL_CLASS 0x10000000u
+#define CONTROL_TOKEN(word, bit) (CONTROL_CLASS | (WORD_##word) << 8 | (bit))
 
 enum control {
 #define CONTROL(word, bit, name, text) name = CONTROL_TOKEN(word, bit),
@@ -79,6 +80,13 @@ extern const struct control_word_info control_words[CONTROL_WORDS];
 /* The control of another word that makes this one exist and take effect; 0: it always does. */
 extern const u32 control_word_activator[CONTROL_WORDS];
 
+/* Controls that must accompany another one (control_needs.def); ends with 0. */
+struct control_need {
+	u32 control, needed;
+};
+
+extern const struct control_need control_needs[];
+
 /* Is there such a word at all (the secondary ones need a bit of the primary)? */
 bool control_word_exists(enum control_word word);
 
@@ -87,6 +95,16 @@ bool control_word_exists(enum control_word word);
  * a control, a capability, a CPUID feature, LIMIT_CR3_TARGETS(n), LACKS(...) of one.
  */
 bool has(u32 token);
+
+/*
+ * The same for the library's own use. In the check build a test may use only what it has asked for, by NEEDS() or
+ * has(), beside the controls that the baseline sets; what the library looks up for itself a test has not asked for.
+ * Whoever asks for a control has asked for those that it needs (control_needs.def), and for its word's activator.
+ */
+bool token_met(u32 token);
+
+/* What the word may hold: the test asks for every control of it that may be 1. */
+const struct control_range *control_range(enum control_word word);
 
 /* Is every bit of the word either one that may be both, or at its one allowed value? */
 bool control_value_allowed(enum control_word word, u64 value);

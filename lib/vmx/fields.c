@@ -22,7 +22,7 @@ u64 field_mask(u32 encoding)
 static bool one_is_met(const u32 *needs)
 {
 	for (const u32 *need = needs; *need; need++)
-		if (has(*need))
+		if (token_met(*need))
 			return true;
 	return !needs[0];
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmx/guest.h"
+#include "vmx/use.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
@@ -96,6 +97,8 @@ struct outcome guest_enter(void)
 		disarm_apic_timer();
 
 	guest.outcome = outcome_of_entry(result);
+	if (guest.outcome.kind == OUTCOME_EXIT || guest.outcome.kind == OUTCOME_ENTRY_FAILURE)
+		use_of_entry();
 	if (guest.outcome.kind == OUTCOME_EXIT)
 		guest.launched = true;
 	return guest.outcome;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/use.h"
 #include "vmx/vmcs.h"
 #include "x86/page.h"
 #include "x86/processor.h"
@@ -135,6 +136,7 @@ void vmcs_write(enum vmcs_field field, u64 value)
 	asm volatile("vmwrite %1, %2" : "=@ccbe"(failed) : "rm"(value), "r"((u64)field) : "memory");
 	if (failed)
 		field_failed("VMWRITE", field);
+	use_of_field(field, value);
 }
 
 static void change_control(u32 control, bool set)
@@ -150,6 +152,8 @@ static void change_control(u32 control, bool set)
 
 void vmcs_change_controls(const u32 *controls, bool set)
 {
+	if (set)
+		use_of_controls(controls);
 	for (; *controls; controls++)
 		change_control(*controls, set);
 }

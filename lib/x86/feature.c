@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "x86/asked.h"
 #include "x86/feature.h"
 #include "x86/processor.h"
 
@@ -20,6 +21,7 @@ bool has_feature(enum feature feature)
 	const u32 i = feature - FEATURE_BASE - 1;
 	const u32 leaf = features[i].leaf;
 
+	token_asked(feature);
 	if (cpuid(leaf & 0x80000000, 0).eax < leaf)
 		return false;
 	/* Leaf 7 says in EAX how many subleaves there are; further ones read as garbage or 0. */

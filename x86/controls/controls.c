@@ -1,48 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "controls.h"
 
-/*
- * What a control needs beside itself to be 1 (SDM Vol. 3C, "Checks on VMX Controls"): other
- * controls. Addresses and numbers that it needs are in probe_prepare().
- */
-static const struct {
-	u32 control, needs[4];
-} needs[] = {
-	{ PIN_VIRTUAL_NMIS, { PIN_NMI_EXITING } },
-	{ PIN_PROCESS_POSTED_INTERRUPTS,
-	  { PROC2_VIRTUAL_INTERRUPT_DELIVERY, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT } },
-	{ PROC_NMI_WINDOW_EXITING, { PIN_VIRTUAL_NMIS } },
-	{ PROC2_VIRTUALIZE_X2APIC_MODE, { PROC_USE_TPR_SHADOW } },
-	{ PROC2_APIC_REGISTER_VIRTUALIZATION, { PROC_USE_TPR_SHADOW } },
-	{ PROC2_VIRTUAL_INTERRUPT_DELIVERY, { PROC_USE_TPR_SHADOW, PIN_EXTERNAL_INTERRUPT_EXITING } },
-	{ PROC2_UNRESTRICTED_GUEST, { PROC2_ENABLE_EPT } },
-	{ PROC2_ENABLE_PML, { PROC2_ENABLE_EPT } },
-	{ PROC2_MODE_BASED_EXECUTE_CONTROL_FOR_EPT, { PROC2_ENABLE_EPT } },
-	{ PROC2_SUB_PAGE_WRITE_PERMISSIONS_FOR_EPT, { PROC2_ENABLE_EPT } },
-	{ PROC2_INTEL_PT_USES_GUEST_PHYSICAL_ADDRESSES,
-	  { PROC2_ENABLE_EPT, ENTRYCTL_LOAD_IA32_RTIT_CTL, EXITCTL_CLEAR_IA32_RTIT_CTL } },
-	{ PROC3_ENABLE_HLAT, { PROC2_ENABLE_EPT } },
-	{ PROC3_EPT_PAGING_WRITE_CONTROL, { PROC2_ENABLE_EPT } },
-	{ PROC3_GUEST_PAGING_VERIFICATION, { PROC2_ENABLE_EPT } },
-	{ PROC3_IPI_VIRTUALIZATION, { PROC_USE_TPR_SHADOW } },
-	{ EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE, { PIN_ACTIVATE_VMX_PREEMPTION_TIMER } },
-};
-
 /* Never 1 together. */
 static const u32 excludes[][2] = {
 	{ PROC2_VIRTUALIZE_X2APIC_MODE, PROC2_VIRTUALIZE_APIC_ACCESSES },
 };
 
-/* The control that a word depends on as a whole: while it is 0, the word's bits have no meaning. */
-static const u32 activated_by[CONTROL_WORDS] = {
-	[WORD_PROC2] = PROC_ACTIVATE_SECONDARY_CONTROLS,
-	[WORD_PROC3] = PROC_ACTIVATE_TERTIARY_CONTROLS,
-	[WORD_EXITCTL2] = EXITCTL_ACTIVATE_SECONDARY_CONTROLS,
-};
-
 static u32 token(enum control_word word, u32 bit)
 {
-	return 0x10000000u | word << 8 | bit;
+	return CONTROL_CLASS | word << 8 | bit;
 }
 
 static bool is_set(const struct words *words, u32 control)
@@ -80,16 +46,15 @@ struct words words_set(struct words words, enum control_word word, u32 bit)
 
 	words.value[word] |= BIT(bit);
 	words = clear_excluded(words, control);
-	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
-		for (const u32 *need = needs[i].needs; needs[i].control == control && *need; need++)
-			if (has(*need) && !is_set(&words, *need))
-				words = set_control(words, *need);
+	for (const struct control_need *need = control_needs; need->control; need++)
+		if (need->control == control && has(need->needed) && !is_set(&words, need->needed))
+			words = set_control(words, need->needed);
 	return words_activate(words, word);
 }
 
 struct words words_activate(struct words words, enum control_word word)
 {
-	return activated_by[word] ? set_control(words, activated_by[word]) : words;
+	return control_word_activator[word] ? set_control(words, control_word_activator[word]) : words;
 }
 
 /* Those that need this one: by the table, or all of the word that it activates. */
@@ -98,12 +63,11 @@ struct words words_clear(struct words words, enum control_word word, u32 bit)
 	const u32 control = token(word, bit);
 
 	words.value[word] &= ~BIT(bit);
-	for (size_t i = 0; i < ARRAY_SIZE(needs); i++)
-		for (const u32 *need = needs[i].needs; *need; need++)
-			if (*need == control && is_set(&words, needs[i].control))
-				words = clear_control(words, needs[i].control);
+	for (const struct control_need *need = control_needs; need->control; need++)
+		if (need->needed == control && is_set(&words, need->control))
+			words = clear_control(words, need->control);
 	for (enum control_word other = 0; other < CONTROL_WORDS; other++)
-		for (u32 i = 0; activated_by[other] == control && i < word_bits(other); i++)
+		for (u32 i = 0; control_word_activator[other] == control && i < word_bits(other); i++)
 			if (words.value[other] & BIT(i))
 				words = words_clear(words, other, i);
 	return words;
@@ -145,7 +109,7 @@ struct words words_minimal(void)
 
 u64 word_flexible(enum control_word word)
 {
-	const struct control_range *range = &vmx_capabilities()->word[word];
+	const struct control_range *range = control_range(word);
 	u64 flexible = range->may_be_1 & ~range->must_be_1;
 
 	for (u32 bit = 0; bit < word_bits(word); bit++)

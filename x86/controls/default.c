@@ -47,7 +47,7 @@ TEST("entry.ctl.default0.set", "VM entry refuses a default0 control that is 1 wh
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++)
 		if (control_word_exists(word))
 			expect_refused_inverted(word, all_bits(word) & ~control_words[word].default1 &
-						~vmx_capabilities()->word[word].may_be_1);
+						~control_range(word)->may_be_1);
 }
 
 static void guest_loads_cr3(void)
