@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* CPUID: that it agrees with itself, and with what the processor does. */
 #include "guest.h"
+#include "x86/model.h"
 
 #include "libc/string.h"
 
@@ -77,10 +78,20 @@ TEST("guest.cpuid.long_mode", "CPUID has the features that an image in 64-bit mo
 	}
 }
 
-TEST("guest.cpuid.nx", "EFER.NXE is 1 only if CPUID has execute-disable")
+TEST("guest.cpuid.nx", "CPUID has execute-disable where IA32_EFER.NXE can be set, and not where that is refused")
 {
-	expect(has_feature(FEATURE_NX) || !(rdmsr(IA32_EFER) & EFER_NXE));
-	expect(cpuid(0x80000000, 0).eax >= 0x80000001);
+	const u64 efer = rdmsr(IA32_EFER);
+	const struct fault fault = TRY(wrmsr(IA32_EFER, efer | EFER_NXE));
+	const u64 set = rdmsr(IA32_EFER);
+
+	wrmsr(IA32_EFER, efer);
+	if (has_feature(FEATURE_NX)) {
+		expect_no_fault(fault);
+		expect_eq(set, efer | EFER_NXE);
+	} else {
+		expect_fault(fault, VECTOR_GP, 0);
+		expect_eq(set & EFER_NXE, 0);
+	}
 }
 
 TEST("guest.cpuid.implies", "a feature that is built on another has that one too")
@@ -135,8 +146,11 @@ TEST("guest.cpuid.leaf4", "leaf 4 describes caches up to a sub-leaf of type 0")
 		const struct cpuid c = cpuid(4, count);
 
 		CASE("sub-leaf %u", count);
-		expect_between(1, c.eax & 31, 3);
-		expect_between(1, c.eax >> 5 & 7, 4);
+		if (processor_is_known())
+			expect_between(1, c.eax & 31, 3);
+		else if ((c.eax & 31) > 3)
+			note("CPUID leaf 4 has a cache of type %u, which this suite does not know", c.eax & 31);
+		expect_between(1, c.eax >> 5 & 7, 7);
 		count++;
 	}
 	expect_between(1, count, 15);
@@ -225,9 +239,9 @@ TEST("guest.cpuid.reserved", "the reserved bits of leaf 1 are 0")
 {
 	const struct cpuid c = cpuid(1, 0);
 
-	expect_eq(c.edx & (BIT(10) | BIT(20)), 0);
-	expect_eq(c.ecx & BIT(16), 0);
-	expect_eq(c.eax & 0xf000c000, 0);
+	expect_reserved(c.edx, BIT(10) | BIT(20));
+	expect_reserved(c.ecx, BIT(16));
+	expect_reserved(c.eax, 0xf000c000);
 }
 
 static struct cpuid other_leaf;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* "Debug Exceptions" and "Debug Registers": breakpoints, DR6 and DR7. */
 #include "debug.h"
+#include "x86/model.h"
 
 enum { EXECUTE = 0, WRITE = 1, IO = 2, READ_WRITE = 3 };
 
@@ -56,10 +57,14 @@ TEST("guest.dr.address", "DR0 to DR3 keep 64 bits each")
 
 TEST("guest.dr.dr6_fixed", "DR6's bits 10:4 and 31:17 are 1, bit 12 and bits 63:32 are 0")
 {
+	/* A later processor may make one of those that are 1 into an event that is 0 when it has come, as it did with 11 and 16. */
+	const u64 settled = processor_is_known() ? ~(BIT(11) | BIT(16)) : DR6_EVENTS;
+
 	write_dr6(0);
-	expect_bits(read_dr6(), ~(DR6_EVENTS | BIT(11) | BIT(16)), DR6_ONES);
+	expect_bits(read_dr6(), settled & ~(u64)DR6_EVENTS, DR6_ONES);
 	write_dr6(0xffffffff);
-	expect_bits(read_dr6(), ~(BIT(11) | BIT(16)), DR6_ONES | DR6_EVENTS);
+	expect_reserved(read_dr6(), BIT(12) | ~0ull << 32);
+	expect_bits(read_dr6(), settled, DR6_ONES | DR6_EVENTS);
 	write_dr6(DR6_ONES | BIT(11) | BIT(16));
 }
 
@@ -77,8 +82,10 @@ TEST("guest.dr.dr7_fixed", "DR7's bit 10 is 1, bits 12, 14 and 15 are 0")
 {
 	write_dr7(0);
 	expect_eq(read_dr7(), DR7_FIXED);
+	/* That a 1 is ignored there no sentence says: only figures show them as 0. */
 	write_dr7(DR7_FIXED | 0xd000);
-	expect_eq(read_dr7(), DR7_FIXED);
+	if (read_dr7() != DR7_FIXED)
+		note("DR7 keeps a 1 in the bits %#lx", read_dr7() & ~DR7_FIXED);
 	write_dr7(DR7_FIXED);
 }
 
@@ -192,13 +199,14 @@ static void pokes(void)
 	asm volatile("nop" : : : "memory");
 }
 
-TEST("guest.db.length", "a data breakpoint covers its 1, 2, 4 or 8 bytes, aligned to that, and no byte beside them")
+/* At an aligned address: one that is not "does not yield valid results", though the low bits are said to be masked, too. */
+TEST("guest.db.length", "a data breakpoint covers its 1, 2, 4 or 8 bytes, and no byte beside them")
 {
 	for (u32 length = 1; length <= 8; length *= 2) {
 		for (poke_offset = 0; poke_offset < 24; poke_offset++) {
 			u64 dr6;
-			const struct fault fault = with_breakpoint(2, (u64)watched_address + 8 + (length > 1 ? 1 : 0),
-								   dr7(2, WRITE, length, 1), pokes, &dr6);
+			const struct fault fault = with_breakpoint(2, (u64)watched_address + 8, dr7(2, WRITE, length, 1),
+								   pokes, &dr6);
 
 			CASE("length %u, byte %u", length, poke_offset);
 			if (poke_offset >= 8 && poke_offset < 8 + length)

@@ -5,7 +5,7 @@
 
 #define LABEL(name) extern const u8 name[]
 
-enum { DR6_BD = BIT(13), DR6_BS = BIT(14), DR7_GD = BIT(13), DR7_FIXED = BIT(10) };
+enum { DR6_BD = BIT(13), DR6_BS = BIT(14), DR6_BT = BIT(15), DR7_GD = BIT(13), DR7_FIXED = BIT(10) };
 
 /* What is 1 in DR6 whatever happens; bits 11 (BLD), 12 and 16 (RTM) depend on features. */
 #define DR6_EVENTS 0xe00full

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "tap/plain.h"
+#include "tap/reserved.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
@@ -60,6 +61,21 @@ do {							\
 	expect_fault(fault_, VECTOR_GP, 0);		\
 	if (!expect_eq(rdmsr(msr), before_))		\
 		wrmsr(msr, before_);			\
+} while (0)
+
+/* The same for bits that are reserved today; see tap/reserved.h for taken. */
+#define expect_msr_reserved(msr, bits, taken)		\
+do {							\
+	const u64 before_ = rdmsr(msr);			\
+	const struct fault fault_ = TRY(wrmsr(msr, before_ | (bits))); \
+	const u64 now_ = rdmsr(msr);			\
+							\
+	if (now_ != before_)				\
+		wrmsr(msr, before_);			\
+	if (fault_.raised || !reserved_bits_taken(bits, now_, taken)) { \
+		expect_fault(fault_, VECTOR_GP, 0);	\
+		expect_eq(now_, before_);		\
+	}						\
 } while (0)
 
 /* A window page that leads to a fresh page, with these flags; the page. */

@@ -167,8 +167,8 @@ TEST("guest.pf.user_fetch", "a user fetch from a supervisor page gives U/S=1, an
 /* Each of the bits from first to last, reserved in the entry at a level, with other bits set too. */
 static void check_reserved(unsigned int level, unsigned int first, unsigned int last, u64 set)
 {
+	map_all();
 	for (unsigned int bit = first; bit <= last; bit++) {
-		map_all();
 		const u64 entry = *page_entry(PAGE_WINDOW, level);
 
 		change_entry(level, 0, set | BIT(bit));
@@ -187,11 +187,13 @@ static void check_reserved(unsigned int level, unsigned int first, unsigned int 
 
 TEST("guest.pf.reserved", "an address bit from MAXPHYADDR on in a PTE gives RSVD=1")
 {
+	need_reserved_address_bit();
 	check_reserved(1, physical_address_width(), 51, 0);
 }
 
 TEST("guest.pf.reserved_levels", "an address bit from MAXPHYADDR on in an entry of any level gives RSVD=1")
 {
+	need_reserved_address_bit();
 	for (unsigned int level = 2; level <= 4; level++)
 		check_reserved(level, physical_address_width(), 51, 0);
 }
@@ -242,9 +244,11 @@ TEST("guest.pf.reserved_1g", "an entry that maps a 1-GByte page has bits 29:13 r
 
 TEST("guest.pf.reserved_user", "a user access through a reserved bit gives U/S=1 and RSVD=1")
 {
+	const u64 reserved = need_reserved_address_bit();
+
 	user_pages_on();
 	map_all();
-	change_entry(1, 0, BIT(51));
+	change_entry(1, 0, reserved);
 	struct fault fault = user_run(reads_window);
 	expect_fault(fault, VECTOR_PF, PF_P | PF_U | PF_RSVD);
 	fault = user_run(writes_window);

@@ -143,11 +143,23 @@ TEST("guest.db.rf", "IRET with RF=1 suppresses an instruction breakpoint once")
 	expect_eq(without.frame.rip, (u64)user_nops);
 }
 
-TEST("guest.db.dr6_keeps", "the processor does not clear B0-B3 of a #DB before")
+/* "Certain debug exceptions may clear bits 0-3. The remaining contents of the DR6 register are never cleared". */
+TEST("guest.db.dr6_keeps", "a #DB clears neither BD, BS nor BT of one before")
 {
-	write_dr6(DR6_ONES | 0xf);
-	const struct fault fault = TRY(step());
-	expect_fault(fault, VECTOR_DB, 0);
-	expect_eq(read_dr6() & DR6_BS, DR6_BS);
+	write_dr6(DR6_ONES | DR6_BD | DR6_BT);
+	const struct fault stepped = TRY(step());
+	expect_fault(stepped, VECTOR_DB, 0);
+	expect_bits(read_dr6(), DR6_BD | DR6_BS, DR6_BD | DR6_BS);
+	expect_bits(read_dr6(), DR6_BT, DR6_BT);
+
+	/* And one of another kind leaves BS, too. */
+	write_dr0((u64)user_nops);
+	write_dr7(DR7_FIXED | 1);	/* DR0: an instruction */
+	const struct fault stopped = TRY(user_nops());
+	write_dr7(DR7_FIXED);
+	write_dr0(0);
+	expect_fault(stopped, VECTOR_DB, 0);
+	expect_bits(read_dr6(), DR6_BD | DR6_BS, DR6_BD | DR6_BS);
+	expect_bits(read_dr6(), DR6_BT, DR6_BT);
 	write_dr6(DR6_ONES);
 }
