@@ -11,7 +11,7 @@
 # make V=1        show the commands
 #
 # An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
-# those of tests/images/ test the suite itself.
+# those of tests/images/ test the suite itself. `all` has the tests of all of x86/ in it.
 
 ifeq ($(filter clean,$(MAKECMDGOALS)),)
 ifeq ($(wildcard config.mk),)
@@ -26,8 +26,9 @@ PYTHON ?= python3
 Q := $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 
-IMAGES := $(sort $(basename $(notdir $(wildcard x86/*.c tests/images/*.c))) \
-	$(patsubst x86/%/,%,$(sort $(dir $(wildcard x86/*/*.c)))))
+PARTS := $(sort $(basename $(notdir $(wildcard x86/*.c))) $(patsubst x86/%/,%,$(sort $(dir $(wildcard x86/*/*.c)))))
+OWN_IMAGES := $(sort $(PARTS) $(basename $(notdir $(wildcard tests/images/*.c))))
+IMAGES := $(OWN_IMAGES) all
 sources-of = $(wildcard x86/$(1).c x86/$(1)/*.c x86/$(1)/*.S tests/images/$(1).c)
 objects-of = $(patsubst %,$(B)/%.o,$(call sources-of,$(1)))
 
@@ -75,11 +76,21 @@ $(B)/x86/%.name.o: lib/tap/image.c config.mk Makefile
 # ---- images: link as 64-bit code, hand out as ELF32 (what Multiboot and PVH loaders take)
 
 define image-rule
-$(B)/x86/$(1).elf64: $(call objects-of,$(1)) $(B)/x86/$(1).name.o $(LIB_OBJECTS) lib/boot/image.ld
+$(B)/x86/$(1).elf64: $(2) $(B)/x86/$(1).name.o $(LIB_OBJECTS) lib/boot/image.ld
 	$$(call say,LD,$$@)
 	$$(Q)$$(LD) $$(LDFLAGS) -T lib/boot/image.ld -o $$@ $$(filter %.o,$$^)
 endef
-$(foreach image,$(IMAGES),$(eval $(call image-rule,$(image))))
+$(foreach image,$(OWN_IMAGES),$(eval $(call image-rule,$(image),$(call objects-of,$(image)))))
+# Those of `abort` come last: where only a reset wakes a processor that they have stopped, the others have had it before.
+$(eval $(call image-rule,all,$(patsubst %,$(B)/x86/%.part.o,$(filter-out abort,$(PARTS)) abort)))
+
+# Two images may call different things by one name: here what is an image's own is local to it.
+define part-rule
+$(B)/x86/$(1).part.o: $(call objects-of,$(1))
+	$$(Q)$$(LD) -m elf_x86_64 -z noexecstack -r -o $$@.tmp $$^
+	$$(Q)$$(OBJCOPY) --wildcard --keep-global-symbol='!*' $$@.tmp $$@ && rm $$@.tmp
+endef
+$(foreach image,$(PARTS),$(eval $(call part-rule,$(image))))
 
 $(B)/x86/%.elf: $(B)/x86/%.elf64
 	$(Q)$(OBJCOPY) -O elf32-i386 -R .testlist $< $@

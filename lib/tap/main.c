@@ -167,6 +167,17 @@ static void guarded(const struct test *test, void (*part)(void))
 	check_ended_well(test, &fault);
 }
 
+/* Leave what the last test's fixture has, if this one's is another. */
+static void change_fixture(const struct test *test)
+{
+	static const struct fixture *last;
+	const struct fixture *const left = last;
+
+	last = test->fixture;
+	if (left && left != last)
+		guarded(test, left->leave);
+}
+
 static void run_test(const struct test *test, u32 number)
 {
 	static char reason[160];
@@ -185,8 +196,10 @@ static void run_test(const struct test *test, u32 number)
 		return;
 	}
 
-	if (met)
+	if (met) {
+		change_fixture(test);
 		guarded(test, test->fixture->begin);
+	}
 	if (!report_failures() && !report_skip_reason[0]) {
 		ask_for_needs(test);
 		const struct fault fault = TRY(test->run(test->data));

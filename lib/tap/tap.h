@@ -19,6 +19,8 @@ struct fixture {
 	/* Before each test, and after it. What end finds wrong it reports by tap_leak(). */
 	void (*begin)(void);
 	void (*end)(void);
+	/* Before a test of another fixture: what this one's tests have of the processor together, as they found it. */
+	void (*leave)(void);
 	/* What the guest last did, as a YAML value; the empty text if nothing. */
 	void (*describe)(char *to, size_t size);
 };

@@ -71,6 +71,12 @@ static void end(void)
 	page_release(pages);
 }
 
+static void leave(void)
+{
+	vmx_off();
+	state_forget();
+}
+
 static void describe(char *to, size_t size)
 {
 	exit_describe(to, size, &guest.outcome);
@@ -81,6 +87,7 @@ const struct fixture vmx_fixture = {
 	.need = need,
 	.begin = begin,
 	.end = end,
+	.leave = leave,
 	.describe = describe,
 };
 

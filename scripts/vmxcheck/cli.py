@@ -248,4 +248,6 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
         for identity in images[section.file].tests:
             if section.by_default:
                 repro.ids[identity] = repro.ids.get(identity, 0) + 1
+            else:
+                repro.others.add(section.name)
     return repro

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Dict
 
@@ -12,6 +13,7 @@ from .errors import Problem
 ROM_MARKER = b"VMXCHECK-CMDLINE"
 ROM_SPACE = 1008
 LONGEST_COMMAND_LINE = ROM_SPACE - 1
+EVERYTHING = "all"  # the image that is made of all others
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Image:
     def rom(self) -> Path:
         return self.folder / (self.name + ".rom")
 
+    def origin(self, identity: str) -> str:
+        """The image that a test of `all` is from; of any other image: itself."""
+        return _origins(self.folder).get(identity, self.name) if self.name == EVERYTHING else self.name
+
 
 def load(folder: Path, name: str) -> Image:
     path = folder / (name + ".tests")
@@ -42,6 +48,12 @@ def load(folder: Path, name: str) -> Image:
             raise Problem("%s:%d: %s; run make again" % (path, number, "test `%s` twice" % identity if identity else "no id"))
         tests[identity] = title
     return Image(name, folder, tests)
+
+
+@lru_cache(maxsize=None)
+def _origins(folder: Path) -> Dict[str, str]:
+    names = [path.stem for path in sorted(folder.glob("*.tests")) if path.stem != EVERYTHING]
+    return {identity: name for name in names for identity in load(folder, name).tests}
 
 
 def patched_rom(image: Image, command_line: str) -> bytes:

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Dict, List, Mapping, Optional
+from typing import IO, Dict, List, Mapping, Optional, Set
 
 from . import results as results_module
 from .backends import Chooser
@@ -35,7 +35,8 @@ class Repro:
     program: str
     words: List[str]  # options that change what is run
     environment: Mapping[str, str]
-    ids: Dict[str, int] = field(default_factory=dict)  # how many sections have the id
+    ids: Dict[str, int] = field(default_factory=dict)  # how many sections that run by default have the id
+    others: Set[str] = field(default_factory=set)  # sections that do not run by default
 
     def command(self, section: str, backend: Optional[Backend], identity: Optional[str]) -> str:
         words = ["%s=%s" % (key, shlex.quote(self.environment[key]))
@@ -45,7 +46,7 @@ class Repro:
         if backend:
             options += ["--backend", backend.name]
             options += ["--cpu", backend.cpu] if backend.cpu != backend.default_cpu else []
-        if identity is None or self.ids.get(identity, 0) != 1:
+        if identity is None or self.ids.get(identity, 0) != 1 or section in self.others:
             options += ["--image", section]
         options += [identity] if identity else []
         return " ".join(words + [shlex.quote(option) for option in options])
@@ -219,7 +220,8 @@ class Session:
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), round=job.round)
         table = self._tables[job.backend.target()]
-        facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": job.name, **job.backend.conditions()}
+        facts = {"cpu": job.backend.cpu, "smp": str(job.section.smp), "image": " ".join([job.name, job.image.origin(outcome.id)]),
+                 **job.backend.conditions()}
         line = table.find(outcome.id, facts, outcome)
         if line and line.excuses(outcome):
             point.verdict = KNOWN
