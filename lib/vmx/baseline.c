@@ -80,10 +80,15 @@ static void set_both(enum vmcs_field guest_field, enum vmcs_field host_field, u6
 static void set_optional(u32 guest_control, enum vmcs_field guest_field, u32 host_control,
 			   enum vmcs_field host_field, u32 msr)
 {
+	u64 value;
+
+	/* A hypervisor may have a control for an MSR that it does not have. */
+	if ((!token_met(guest_control) && !token_met(host_control)) || TRY(value = rdmsr(msr)).raised)
+		return;
 	if (token_met(guest_control))
-		set(guest_field, rdmsr(msr));
+		set(guest_field, value);
 	if (token_met(host_control))
-		set(host_field, rdmsr(msr));
+		set(host_field, value);
 }
 
 static void set_registers(void)
@@ -96,6 +101,8 @@ static void set_registers(void)
 	set_both(GUEST_IA32_SYSENTER_EIP, HOST_IA32_SYSENTER_EIP, rdmsr(IA32_SYSENTER_EIP));
 	set_optional(ENTRYCTL_LOAD_IA32_EFER, GUEST_IA32_EFER, EXITCTL_LOAD_IA32_EFER, HOST_IA32_EFER, IA32_EFER);
 	set_optional(ENTRYCTL_LOAD_IA32_PAT, GUEST_IA32_PAT, EXITCTL_LOAD_IA32_PAT, HOST_IA32_PAT, IA32_PAT);
+	set_optional(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL, GUEST_IA32_PERF_GLOBAL_CTRL, EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL,
+		     HOST_IA32_PERF_GLOBAL_CTRL, IA32_PERF_GLOBAL_CTRL);
 	set(GUEST_DR7, 0x400);
 	set(GUEST_RFLAGS, RFLAGS_FIXED);
 	set(HOST_RIP, (u64)vmx_exit_point);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Guest DR7 and MSRs ("Checks on Guest Control Registers, Debug Registers, and MSRs"). */
 #include "vmxtest/entry_guest.h"
+#include "x86/perfmon.h"
 
 #define HIGH_HALF 0xffffffff00000000ull
 
@@ -68,22 +69,13 @@ ENTRY_CHECK("entry.guest.sysenter.canonical", "guest IA32_SYSENTER_ESP and IA32_
 	    FIELDS(GUEST_IA32_SYSENTER_ESP, GUEST_IA32_SYSENTER_EIP),
 	    .bad = NONCANONICAL, .refused = BY_INVALID_GUEST_STATE, .good = CANONICAL_ENDS);
 
-/* The counters that CPUID.0AH enumerates, bit 48 (PERF_METRICS) left out: it has a capability of its own. */
-static u64 perf_global_bits(void)
-{
-	const struct cpuid leaf = cpuid(0xa, 0);
-	const u32 general = leaf.eax >> 8 & 0xff, fixed = leaf.edx & 0x1f;
-
-	return (BIT(general) - 1) | (BIT(fixed) - 1) << 32;
-}
-
 TEST("entry.guest.pgc.reserved", "reserved bits of guest IA32_PERF_GLOBAL_CTRL are 0 if it is loaded",
      NEEDS(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL))
 {
-	const u64 defined = (cpuid(0xa, 0).eax & 0xff) >= 2 ? perf_global_bits() : 0;
+	const u64 defined = perf_global_ctrl_counters();
 
 	use(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL, EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL);
-	ENTRY_VALUES(FIELDS(GUEST_IA32_PERF_GLOBAL_CTRL), .bad = FLIPPED_BITS(~defined & ~BIT(48)),
+	ENTRY_VALUES(FIELDS(GUEST_IA32_PERF_GLOBAL_CTRL), .bad = FLIPPED_BITS(~defined & ~PERF_GLOBAL_CTRL_METRICS),
 		     .refused = BY_INVALID_GUEST_STATE, .good = FLIPPED_BITS(defined));
 	vmcs_clear_controls(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL);
 	ENTRY_VALUES(FIELDS(GUEST_IA32_PERF_GLOBAL_CTRL), .refused = BY_INVALID_GUEST_STATE, .good = VALUES(~0ull));

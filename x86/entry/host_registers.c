@@ -6,6 +6,7 @@
  */
 #include "vmxtest/entry.h"
 #include "x86/cr4.h"
+#include "x86/perfmon.h"
 
 #define INVALID_HOST BY_VMFAIL(VMERR_ENTRY_INVALID_HOST_STATE)
 
@@ -146,29 +147,20 @@ ENTRY_CHECK("entry.host.sysenter.canonical", "host IA32_SYSENTER_ESP and IA32_SY
 
 static void load_perf_global_ctrl(void)
 {
-	if ((cpuid(0, 0).eax < 0xa) || (cpuid(0xa, 0).eax & 0xff) < 2)
-		skip("needs IA32_PERF_GLOBAL_CTRL (CPUID.0AH:EAX[7:0] of 2 or more)");
+	if (!perf_global_ctrl_exists())
+		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
 	vmcs_set_controls(EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL);
-}
-
-/* The counters that CPUID.0AH enumerates; bit 48 (performance metrics) is left open. */
-static u64 perf_counters(void)
-{
-	const struct cpuid leaf = cpuid(0xa, 0);
-	const u32 general = leaf.eax >> 8 & 0xff, fixed = leaf.edx & 0x1f;
-
-	return (BIT(general) - 1) | (BIT(fixed) - 1) << 32 | (u64)leaf.ecx << 32;
 }
 
 static bool reserved_in_pgc(u32 index, u64 *value)
 {
-	*value = nth_bit(~perf_counters() & ~BIT(48), index);
+	*value = nth_bit(~perf_global_ctrl_counters() & ~PERF_GLOBAL_CTRL_METRICS, index);
 	return *value;
 }
 
 static bool valid_in_pgc(u32 index, u64 *value)
 {
-	*value = nth_bit(perf_counters(), index);
+	*value = nth_bit(perf_global_ctrl_counters(), index);
 	return *value;
 }
 

@@ -2,6 +2,8 @@
 /* "Loading Host Control Registers, Debug Registers, MSRs": the MSRs. */
 #include "hostload.h"
 
+#include "x86/perfmon.h"
+
 /* Each bit of a canonical address: value 0 to CANONICAL - 1. */
 #define CANONICAL 50
 static u64 canonical_number(u32 n)
@@ -194,16 +196,16 @@ static void guest_writes_perf_global_ctrl(void)
 TEST("hostload.pgc", "\"load IA32_PERF_GLOBAL_CTRL\" loads the host field; without it the guest's value stays",
      NEEDS(EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL, PROC_USE_MSR_BITMAPS))
 {
-	const u32 counters = cpuid(0xa, 0).eax >> 8 & 0xff, fixed = cpuid(0xa, 0).edx & 0x1f;
+	const u64 counters = perf_global_ctrl_counters();
 
 	exit_probe_on();
-	if (!exit_probe_has_msr(IA32_PERF_GLOBAL_CTRL))
+	if (!exit_probe_has_msr(IA32_PERF_GLOBAL_CTRL) || !counters)
 		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
 	vmcs_use_msr_bitmap();
-	for (u32 bit = 0; bit < 32 + fixed; bit++) {
-		if (bit >= counters && bit < 32)
+	for (u32 bit = 0; bit < 64; bit++) {
+		if (!(counters & BIT(bit)))
 			continue;
-		guest_value = ((BIT(counters) - 1) | (BIT(fixed) - 1) << 32) ^ BIT(bit);
+		guest_value = counters ^ BIT(bit);
 		vmcs_write(HOST_IA32_PERF_GLOBAL_CTRL, BIT(bit));
 
 		CASE("1, host bit %u", bit);

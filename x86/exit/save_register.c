@@ -6,6 +6,7 @@
 #include "machine/memory.h"
 #include "x86/cr4.h"
 #include "x86/page.h"
+#include "x86/perfmon.h"
 
 #define POISON 0x5eed5eed5eed5eedull
 
@@ -338,11 +339,15 @@ TEST("save.efer_on", "\"save IA32_EFER\" saves IA32_EFER; without it the field s
 TEST("save.pgc_on", "\"save IA32_PERF_GLOBAL_CTL\" saves IA32_PERF_GLOBAL_CTRL; without it the field stays as it is",
      NEEDS(EXITCTL_SAVE_IA32_PERF_GLOBAL_CTL, PROC_USE_MSR_BITMAPS))
 {
-	const u32 counters = cpuid(0xa, 0).eax >> 8 & 0xff;
+	const u64 counters = perf_global_ctrl_counters();
 
+	if (!perf_global_ctrl_exists() || !counters)
+		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
 	exit_probe_on();
 	vmcs_use_msr_bitmap();
-	for (u32 bit = 0; bit < counters; bit++) {
+	for (u32 bit = 0; bit < 64; bit++) {
+		if (!(counters & BIT(bit)))
+			continue;
 		vmcs_set_controls(EXITCTL_SAVE_IA32_PERF_GLOBAL_CTL);
 		expect_msr_saved(IA32_PERF_GLOBAL_CTRL, GUEST_IA32_PERF_GLOBAL_CTRL, POISON, BIT(bit));
 

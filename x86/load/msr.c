@@ -2,6 +2,8 @@
 /* "Loading Guest Control Registers, Debug Registers, and MSRs": the MSRs of every processor. */
 #include "load.h"
 
+#include "x86/perfmon.h"
+
 GUEST_ASM(guest_sysenter, "sysenter");
 GUEST_ASM(sysenter_lands, "mov %rsp, %rbx; vmcall");
 
@@ -144,10 +146,9 @@ TEST("entry.load.pat", "\"load IA32_PAT\" loads IA32_PAT from the guest field; w
 TEST("entry.load.pgc", "\"load IA32_PERF_GLOBAL_CTRL\" loads the MSR from the guest field; without it the MSR stays as it was",
      NEEDS(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL, PROC_USE_MSR_BITMAPS))
 {
-	const u32 counters = cpuid(0xa, 0).eax >> 8 & 0xff, fixed = cpuid(0xa, 0).edx & 0x1f;
-	const u64 all = (BIT(counters) - 1) | (BIT(fixed) - 1) << 32;
+	const u64 all = perf_global_ctrl_counters();
 
-	if (TRY(rdmsr(IA32_PERF_GLOBAL_CTRL)).raised)
+	if (!perf_global_ctrl_exists() || !all)
 		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
 	msrs_keep(IA32_PERF_GLOBAL_CTRL);
 	vmcs_use_msr_bitmap();
