@@ -68,6 +68,9 @@ struct entry_check {
 
 void entry_check_run(const void *row);
 
+/* Rows of a table in a TEST, when they need several preparations: ENTRY_VALUES(FIELDS(...), .bad = ...). */
+#define ENTRY_VALUES(...) entry_check_run(&(const struct entry_check){ __VA_ARGS__ })
+
 /*
  * A control that another one must accompany: with `control` 1 and `needed` 0 VM entry
  * fails with error 7; the three other combinations pass the checks on controls. What

@@ -82,6 +82,3 @@ void entry_stop_guest_in(u32 activity);
  * first, which entry.order.guest_before_msr is a test of.
  */
 void entry_fail_after_guest_state(void);
-
-/* Rows of a table in a TEST, when they need several preparations: ENTRY_VALUES(FIELDS(...), .bad = ...). */
-#define ENTRY_VALUES(...) entry_check_run(&(const struct entry_check){ __VA_ARGS__ })

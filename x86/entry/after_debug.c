@@ -78,9 +78,10 @@ TEST("after.pdbg.intercept", "a pending #DB exits by the exception bitmap, with 
 		CASE("pending %#lx", valid[i]);
 		vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_DB));
 		enter_with_pending(valid[i], 0, 0);
-		expect_exit(EXIT_EXCEPTION_OR_NMI, .rip = (u64)guest_start, .idt_vectoring = 0,
+		expect_exit(EXIT_EXCEPTION_OR_NMI, .rip = (u64)guest_start,
 			    .qualification = valid[i] & DR6_CAUSES,
 			    .interruption = INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | VECTOR_DB);
+		expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID, 0);
 		expect_eq(arrival.count, 0);
 	}
 }

@@ -17,13 +17,32 @@ ENTRY_CONTROL_NEEDS("entry.ctl.nmi.window_needs_virtual", "NMI-window exiting ne
 
 PREPARE(use_tpr_shadow, PROC_USE_TPR_SHADOW)
 
+/* VM entry reads VTPR at the virtual-APIC address, to check the threshold: only memory is tried there. */
+enum { PAGES_OF_MEMORY = 16 };
+
+static bool page_of_memory(u32 index, u64 *address)
+{
+	if (index >= PAGES_OF_MEMORY)
+		return false;
+	*address = physical_address(page_alloc());
+	return true;
+}
+
 ENTRY_CHECK("entry.ctl.vapic.align", "the virtual-APIC address is 4-KByte aligned", NEEDS(PROC_USE_TPR_SHADOW),
 	    FIELDS(VIRTUAL_APIC_ADDRESS), .prepare = use_tpr_shadow,
-	    .bad = FLIPPED_BITS(0xfff), .refused = INVALID_CONTROLS, .good = FLIPPED_BITS(0xff000));
+	    .bad = FLIPPED_BITS(0xfff), .refused = INVALID_CONTROLS, .good = COMPUTED(page_of_memory));
 
-ENTRY_CHECK("entry.ctl.vapic.paw", "the virtual-APIC address is within the physical-address width",
-	    NEEDS(PROC_USE_TPR_SHADOW), FIELDS(VIRTUAL_APIC_ADDRESS), .prepare = use_tpr_shadow,
-	    .bad = ABOVE_PHYSICAL_WIDTH, .refused = INVALID_CONTROLS, .good = WITHIN_PHYSICAL_WIDTH(~0xfffull));
+/* With APIC accesses virtualized the threshold is not checked, so that any address may be tried. */
+TEST("entry.ctl.vapic.paw", "the virtual-APIC address is within the physical-address width", NEEDS(PROC_USE_TPR_SHADOW))
+{
+	ENTRY_VALUES(FIELDS(VIRTUAL_APIC_ADDRESS), .prepare = use_tpr_shadow, .bad = ABOVE_PHYSICAL_WIDTH,
+		     .refused = INVALID_CONTROLS, .good = COMPUTED(page_of_memory));
+	if (!has(PROC2_VIRTUALIZE_APIC_ACCESSES))
+		return;
+	vmcs_set_controls(PROC2_VIRTUALIZE_APIC_ACCESSES);
+	ENTRY_VALUES(FIELDS(VIRTUAL_APIC_ADDRESS), .bad = ABOVE_PHYSICAL_WIDTH, .refused = INVALID_CONTROLS,
+		     .good = WITHIN_PHYSICAL_WIDTH(~0xfffull));
+}
 
 static volatile u32 *vtpr(void)
 {

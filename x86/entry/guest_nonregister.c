@@ -231,6 +231,8 @@ static void end_walk(void)
 	vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS);
 	guest_run(nmi_unblock);
 	expect_guest_done();
+	vmcs_reset();			/* the next walk begins without virtual NMIs */
+	guest_baseline();
 }
 
 static void walk_events(rule one)
@@ -461,15 +463,4 @@ TEST("entry.guest.intr.enclave", "enclave interruption needs SGX, and no blockin
 {
 	walk_activity(enclave_interruption_possible, ACTIVITY_ACTIVE);
 	walk_activity(enclave_interruption_possible, ACTIVITY_SHUTDOWN);
-}
-
-/* VM entry refuses the control itself outside SMM, before it looks at the guest. */
-TEST("entry.guest.intr.smm_needs_smi", "an entry to SMM needs blocking by SMI")
-{
-	skip("needs a monitor in SMM (dual-monitor treatment)");
-}
-
-TEST("entry.guest.activity.smm_sipi", "an entry to SMM is not to the wait-for-SIPI state")
-{
-	skip("needs a monitor in SMM (dual-monitor treatment)");
 }
