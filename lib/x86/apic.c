@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "x86/apic.h"
 #include "x86/processor.h"
+#include "x86/wait.h"
 
 enum { APIC_BASE_X2APIC = BIT(10), APIC_BASE_ENABLE = BIT(11) };
 
@@ -98,8 +99,7 @@ static void send(u32 to_apic_id, u32 command)
 	}
 	apic_write(APIC_ICR_HIGH, to_apic_id << 24);
 	apic_write(APIC_ICR, command);
-	for (int i = 0; i < 100000 && apic_read(APIC_ICR) & APIC_ICR_PENDING; i++)
-		cpu_relax();
+	wait_until(!(apic_read(APIC_ICR) & APIC_ICR_PENDING), WAIT_MS);
 }
 
 void apic_send_ipi(u32 to_apic_id, u32 delivery)

@@ -142,9 +142,9 @@ void state_save(void)
 
 static void (*leaked)(const char *name, u64 before, u64 after);
 
-static void leaked_interrupt(const char *what, u8 vector)
+static void leaked_interrupt(const char *where, u8 vector)
 {
-	leaked(what, 0, vector);
+	leaked(where, 0, vector);
 }
 
 /* What the test has sent and left, however late it comes, and blocking by NMI. */
@@ -153,7 +153,7 @@ static void restore_interrupts(void)
 	interrupt_handle(VECTOR_NMI, interrupt_counter);
 	interrupts_drain(leaked_interrupt);
 	if (interrupt_count[VECTOR_NMI])
-		leaked("an NMI that pends", 0, interrupt_count[VECTOR_NMI]);
+		leaked("NMIs that pend", 0, interrupt_count[VECTOR_NMI]);
 	if (!nmi_timed()) {
 		leaked("blocking by NMI", 0, 1);
 		nmi_unblock();

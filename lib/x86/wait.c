@@ -159,14 +159,14 @@ static void take_drained(struct exception_frame *frame)
 	drained[frame->vector] = 1;
 }
 
-static void end_those_in_service(void (*found)(const char *what, u8 vector))
+static void end_those_in_service(void (*found)(const char *where, u8 vector))
 {
 	for (u32 vector = 255; vector >= FIRST_VECTOR; vector--) {
 		if (!apic_in_service(vector))
 			continue;
 		apic_eoi();		/* ends the highest one, which is this */
 		if (found)
-			found("an interrupt in service", vector);
+			found("the APIC's ISR", vector);
 	}
 }
 
@@ -178,7 +178,7 @@ static bool any_in(enum apic_register first)
 	return false;
 }
 
-static void take_those_requested(void (*found)(const char *what, u8 vector))
+static void take_those_requested(void (*found)(const char *where, u8 vector))
 {
 	memset((void *)drained, 0, sizeof(drained));
 	for (u32 vector = FIRST_VECTOR; vector < 256; vector++)
@@ -189,11 +189,11 @@ static void take_those_requested(void (*found)(const char *what, u8 vector))
 	for (u32 vector = FIRST_VECTOR; vector < 256; vector++) {
 		interrupt_handle(vector, NULL);
 		if (drained[vector] && found)
-			found("an interrupt that pends", vector);
+			found("the APIC's IRR", vector);
 	}
 }
 
-void interrupts_drain(void (*found)(const char *what, u8 vector))
+void interrupts_drain(void (*found)(const char *where, u8 vector))
 {
 	wait_for_nothing();
 	if (any_in(APIC_ISR))

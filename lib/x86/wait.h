@@ -92,6 +92,7 @@ void sipi_send(u32 apic_id, u8 vector);
 
 /*
  * Take whatever interrupts are in service, requested or under way off the local APIC of the calling processor; call
- * `found` (NULL: nobody) with each vector. For the harness, between tests; all handlers are none afterwards.
+ * `found` (NULL: nobody) with each vector and the register that had it. For the harness, between tests; all handlers of
+ * interrupts are none afterwards if there was any.
  */
-void interrupts_drain(void (*found)(const char *what, u8 vector));
+void interrupts_drain(void (*found)(const char *where, u8 vector));

@@ -8,6 +8,9 @@
 #include "boot/boot.h"
 #include "console/console.h"
 #include "libc/string.h"
+#include "x86/apic.h"
+#include "x86/interrupt.h"
+#include "x86/wait.h"
 
 static void do_nothing(void)
 {
@@ -31,7 +34,7 @@ static void do_check_nothing(void)
 static void do_hang(void)
 {
 	for (;;)
-		cpu_relax();
+		;
 }
 
 static void do_triple_fault(void)
@@ -62,6 +65,37 @@ static void do_leak(void)
 	write_cr8(5);
 }
 
+enum { LEFT_VECTOR = 0x61 };
+
+/* It pends when the test ends, in its middle. */
+static void do_leave_request(void)
+{
+	expect(interrupt_pend(LEFT_VECTOR));
+	skip("in its middle");
+}
+
+static void ends_without_eoi(UNUSED struct exception_frame *frame)
+{
+}
+
+static void do_leave_in_service(void)
+{
+	expect(interrupt_pend(LEFT_VECTOR));
+	interrupt_handle(LEFT_VECTOR, ends_without_eoi);
+	interrupts_on();
+	wait_until(apic_in_service(LEFT_VECTOR), WAIT_MS);
+	interrupts_off();
+}
+
+/* Comes when the test is over: 100 us or more, whatever the timer's frequency. */
+static void do_leave_timer(void)
+{
+	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
+	apic_write(APIC_LVT_TIMER, LEFT_VECTOR);
+	apic_write(APIC_TIMER_INITIAL, 1000000);
+	expect(true);
+}
+
 static void do_garbage(void)
 {
 	static const char bytes[] = "\xff\x00\x80ok 9 - \x1b[2J\r\r\x01 not a line of TAP \xfe\n";
@@ -90,7 +124,9 @@ static const struct {
 } acts[] = {
 	{ "pass", do_nothing }, { "fail", do_fail }, { "skip", do_skip }, { "empty", do_check_nothing },
 	{ "hang", do_hang }, { "triple-fault", do_triple_fault }, { "end", do_end_early }, { "reset", do_reset },
-	{ "exception", do_exception }, { "leak", do_leak }, { "garbage", do_garbage },
+	{ "exception", do_exception }, { "leak", do_leak },
+	{ "request", do_leave_request }, { "in-service", do_leave_in_service }, { "timer", do_leave_timer },
+	{ "garbage", do_garbage },
 	{ "midline", do_stop_in_line }, { "flood", do_flood },
 };
 
@@ -146,7 +182,8 @@ TEST("self.middle", "the test that does what fault= asks for")
 	act();
 }
 
-TEST("self.last", "a test that passes, behind the fault")
+TEST("self.last", "a test that passes, behind the fault: no interrupt comes")
 {
+	let_interrupts_in();
 	expect(true);
 }
