@@ -40,9 +40,6 @@ static void run_case(void *argument)
 	const struct vmx_capabilities *cap = vmx_capabilities();
 	char reason[64];
 
-	/* Where WRMSR and RDMSR would take an x2APIC MSR, only the exit's own rule refuses it. */
-	if (this->bad.index >= 0x800 && this->bad.index < 0x900 && has_feature(FEATURE_X2APIC))
-		apic_enable_x2apic();
 	if (!vmx_usable(reason, sizeof(reason)))
 		throw("VMX is not usable on the other processor");
 	write_cr0((read_cr0() | cap->cr0_fixed0) & cap->cr0_fixed1);
@@ -65,24 +62,11 @@ static void run_case(void *argument)
 	write_cr4(read_cr4() & ~CR4_VMXE);
 }
 
-/*
- * A processor that can take a case; 0: there is none left. First the one of the last case, if INIT and SIPI start it
- * again; so the fresh ones last longer.
- */
+/* A processor that can take a case, be it the one of the last case, if INIT and SIPI start it again. 0: there is none left. */
 static unsigned int next_processor(void)
 {
-	static bool stuck[MAX_CPUS];
-	static unsigned int last;
-
-	if (last && !stuck[last]) {
-		if (!cpu_number(last)->work || cpu_restart(last))
-			return last;
-		stuck[last] = true;
-	}
-	for (last = 1; last < cpus_online(); last++)
-		if (!stuck[last] && !cpu_number(last)->work)
-			return last;
-	return last = 0;
+	cpus_recall();
+	return cpus_online() > 1;
 }
 
 static u32 indicator(void)
@@ -253,12 +237,9 @@ TEST("abort.shutdown", "a processor that came to a VMX abort executes nothing mo
 	expect(cpu_number(n)->work);			/* it does not come back to its loop */
 }
 
-/*
- * No abort, but a matter for a processor that can be spared: it stays in x2APIC mode, in which WRMSR would take the MSR.
- * (entry.msr.fail.x2apic has all of them, in the mode of the others.)
- */
+/* No abort, but here are the cases in x2APIC mode. (entry.msr.fail.x2apic has all of the MSRs, in the mode of the others.) */
 TEST("entry.msr.fail.x2apic_mode", "an x2APIC MSR in the VM-entry MSR-load area is refused in x2APIC mode too",
-     NEEDS(NEED_CPUS(2), FEATURE_X2APIC))
+     NEEDS(NEED_CPUS(2), NEED_X2APIC_MODE))
 {
 	static const struct exit_case bad = { "an x2APIC MSR", ENTRY_LOAD, { 0x808, 0, 0 } };
 	const unsigned int n = start_case(&bad);

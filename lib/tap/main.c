@@ -8,6 +8,7 @@
 #include "libc/printf.h"
 #include "libc/string.h"
 #include "machine/memory.h"
+#include "x86/apic.h"
 #include "x86/asked.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
@@ -53,6 +54,8 @@ static void print_header(const struct boot_info *boot)
 	print(" maxphyaddr=%u cpus=%u memory=%luM map=%s\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
 	      (memory_size() + 0xfffff) >> 20, memory_source());
 	print("# tsc: %lu kHz from %s\n", tsc_per_ms(), tsc_source());
+	if (cpus_expected > MAX_CPUS)
+		print("# note: %u of the %u processors are used\n", MAX_CPUS, cpus_expected);
 	if (boot->command_line[0])
 		print("# command line: %s\n", boot->command_line);
 }
@@ -68,8 +71,14 @@ bool tap_common_need(u32 need, bool *met, char *reason, size_t size)
 		return true;
 	}
 	if ((need & ~0xffu) == NEED_CPUS(0)) {
+		cpus_recall();
 		*met = cpus_online() >= (need & 0xff);
-		snprintf(reason, size, "needs %u processors, %u online", need & 0xff, cpus_online());
+		snprintf(reason, size, "needs %u processors, %u online, %u lost", need & 0xff, cpus_online(), cpus_lost());
+		return true;
+	}
+	if (need == NEED_XAPIC_MODE || need == NEED_X2APIC_MODE) {
+		*met = apic_is_x2apic() == (need == NEED_X2APIC_MODE);
+		snprintf(reason, size, "needs %s", need == NEED_XAPIC_MODE ? "xAPIC mode" : "x2APIC mode (apic=x2apic)");
 		return true;
 	}
 	if (need > DANGER_BASE && need < DANGER_END) {
@@ -262,6 +271,13 @@ static const char *run_all(void)
 		print("1..0 # SKIP %s\n", selection.empty ? "no test matches" : "no test is left behind after=");
 	else
 		print("1..%u\n", selection.count);
+	if (selection.x2apic && !apic_is_x2apic()) {
+		bool met;
+
+		tap_common_need(FEATURE_X2APIC, &met, reason, sizeof(reason));
+		skip_selected(reason);
+		return NULL;
+	}
 	if (selection.under[0] && !tap_under_usable(selection.under, reason, sizeof(reason))) {
 		skip_selected(reason);
 		return NULL;

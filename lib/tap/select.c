@@ -64,7 +64,7 @@ static bool parse_smp(struct text value)
 {
 	u64 number;
 
-	if (!parse_number(value, &number) || number < 1 || number > MAX_CPUS)
+	if (!parse_number(value, &number) || number < 1 || number > 0xffff)
 		return false;
 	cpus_expected = number;
 	return true;
@@ -210,13 +210,10 @@ const char *select_tests(const char *command_line, struct selection *selection)
 		while (*at == ' ')
 			at++;
 	}
-	if (options.x2apic) {
-		if (!has_feature(FEATURE_X2APIC))
-			return "apic=x2apic: the processor has no x2APIC mode";
+	if (options.x2apic && has_feature(FEATURE_X2APIC))
 		apic_enable_x2apic();
-	}
 
-	*selection = (struct selection){ .tests = selected, .list = options.list };
+	*selection = (struct selection){ .tests = selected, .list = options.list, .x2apic = options.x2apic };
 	snprintf(selection->under, sizeof(selection->under), "%.*s", (int)options.under.length, options.under.start);
 	for (const struct test *test = tests_start; test < tests_end; test++) {
 		if (options.run.length && !matches(options.run, test->id))

@@ -7,6 +7,7 @@
 struct selection {
 	bool list;
 	bool empty;			/* nothing matches */
+	bool x2apic;			/* apic=x2apic: on, if the processor has that mode */
 	char under[32];			/* "vmx..." : run the tests inside that; empty: right here */
 	u32 count;
 	const struct test **tests;	/* in the order to run */

@@ -73,6 +73,13 @@ struct test {
 /* So many processors. What a real machine may not survive is in tap/danger.h: NEEDS(MAY_STOP). */
 #define NEED_CPUS(n) (0x20000000u | (n))
 
+/*
+ * The mode that the local APICs are in, all of them the same: registers in memory, or MSRs. The firmware chooses; on a
+ * processor that has x2APIC mode, so does apic=x2apic on the command line.
+ */
+#define NEED_XAPIC_MODE 0x21000000u
+#define NEED_X2APIC_MODE 0x21000001u
+
 /* End the test in flight as skipped, where only the test itself can find out; prefer NEEDS. */
 void skip(const char *format, ...) PRINTF(1, 2) __attribute__((noreturn));
 

@@ -23,13 +23,17 @@ enum {
 
 #define APIC_DEFAULT_BASE 0xfee00000ull
 #define APIC_SPURIOUS_VECTOR 0xef
+#define APIC_LAST_XAPIC_ID 254		/* 255 is all of them */
 
 /* Enable the APIC, mask all of its local interrupts, TPR 0. */
 void apic_init(void);
 
 bool apic_is_x2apic(void);
 
-/* Switch to x2APIC mode (there is no way back without a reset of the APIC). */
+/*
+ * Switch the calling processor to x2APIC mode. For the library: all processors are in the same mode, so it is done before
+ * others are started, and they follow.
+ */
 void apic_enable_x2apic(void);
 
 u32 apic_id(void);

@@ -22,7 +22,8 @@ struct tss {
 
 struct cpu {
 	struct cpu *self;		/* first: GS base points here */
-	u32 number;			/* 0 is the one that booted */
+	u32 number;			/* 0 is the one that booted; that of another changes when one is left out */
+	u32 slot;			/* which TSS, stack and place in the IDs of smp.S it has: never changes */
 	u32 apic_id;
 	struct recovery *recovery;
 	const char *thrown;
@@ -30,8 +31,10 @@ struct cpu {
 	void (*volatile work)(void *);	/* on_cpu()'s, until it is done */
 	void *work_argument;
 	struct fault work_fault;
-	volatile bool woken;		/* VECTOR_WAKE has come since it fell asleep */
+	volatile bool woken;		/* VECTOR_WAKE has come since its last work */
 	volatile u32 starts;		/* how often it has come up */
+	bool stopped;			/* by cpu_init_ipi() */
+	volatile bool arrived, came_in_x2apic;	/* it has come up; its APIC was in x2APIC mode then */
 	volatile u32 interrupts, nmis;	/* how many it has taken: external interrupts, NMIs */
 	struct tss tss ALIGNED(16);
 	u8 ist_stack[IST_STACKS][4096] ALIGNED(16);
@@ -54,19 +57,29 @@ static inline struct cpu *this_cpu(void)
 }
 
 /*
- * How many processors answer. The first call starts the others (INIT, SIPI to
- * all but self) and waits, longer if the command line has smp=N with N above 1.
+ * How many processors answer: their numbers are 0 to this less 1, and at the most MAX_CPUS. The first call starts the
+ * others, those that the MADT lists (machine/madt.h) one by one, or all but itself where there is no MADT; at the most
+ * the first N where the command line has smp=N. One that comes later than two seconds behind the last is not used.
  */
 unsigned int cpus_online(void);
 
 /*
+ * Before a test, for what an earlier one left: start those processors afresh that are still at work or stopped. One that
+ * does not answer is left out from then on: the last one gets its number, and cpus_online() is one less.
+ */
+void cpus_recall(void);
+
+/* How many have been left out. */
+unsigned int cpus_lost(void);
+
+/*
  * Run fn(argument) on processor n (1 and up) and wait until it has returned; n = 0
- * runs it here. The fault that ended it, or one with the message that processor n
- * does not answer.
+ * runs it here. The fault that ended it, or one with the message that there is no
+ * processor n. Throws if it has not returned after ten seconds.
  */
 struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 
-/* The same without waiting; on_cpu_wait() ends it. */
+/* The same without waiting; on_cpu_wait() ends it. Throws if processor n is still at other work. */
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
 
@@ -78,7 +91,7 @@ void cpu_init_ipi(unsigned int n);
 
 /*
  * Start processor n afresh (INIT, SIPI), whatever it was doing; false if it does not
- * answer: INIT is blocked in VMX root operation. The page at 8000H must be as the start left it.
+ * answer: INIT is blocked in VMX root operation.
  */
 bool cpu_restart(unsigned int n);
 
@@ -88,11 +101,11 @@ struct cpu *cpu_number(unsigned int n);
 void cpu_fatal(const struct exception_frame *frame) __attribute__((noreturn));
 extern void (*cpu_fatal_hook)(const struct exception_frame *frame);
 
-/* Has work been given to processor n by this interrupt, if it is asleep? Part of interrupt_dispatch(). */
+/* The interrupt that says to a processor that sleeps that it has work. Part of interrupt_dispatch(). */
 enum { VECTOR_WAKE = 0xfe };
-void cpu_wake_up(struct cpu *cpu);
+void cpu_wake_up(struct cpu *cpu, struct exception_frame *frame);
 
-/* How many processors the command line says there are (smp=N); 0: nothing said. */
+/* How many processors the command line says there are (smp=N), be it more than MAX_CPUS; 0: nothing said. */
 extern unsigned int cpus_expected;
 
 /*

@@ -125,7 +125,7 @@ void interrupt_dispatch(struct exception_frame *frame)
 	cpu->nmis += frame->vector == VECTOR_NMI;
 	cpu->interrupts += frame->vector >= 32;
 	if (frame->vector == VECTOR_WAKE && cpu->number != 0) {
-		cpu_wake_up(cpu);
+		cpu_wake_up(cpu, frame);
 		return;
 	}
 	if (frame->vector == VECTOR_THROW && cpu->thrown) {

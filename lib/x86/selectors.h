@@ -13,4 +13,4 @@
 #define SELECTOR_SPARE		0x48	/* free for a test to fill (two slots) */
 #define SELECTOR_TSS(cpu)	(0x58 + 16 * (cpu))
 
-#define MAX_CPUS		8
+#define MAX_CPUS		16

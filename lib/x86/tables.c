@@ -43,7 +43,7 @@ void tables_set_tss(const struct cpu *cpu)
 {
 	const u64 base = (u64)&cpu->tss;
 	const u64 limit = sizeof(cpu->tss) - 1;
-	u64 *descriptor = &gdt[SELECTOR_TSS(cpu->number) / 8];
+	u64 *descriptor = &gdt[SELECTOR_TSS(cpu->slot) / 8];
 
 	descriptor[0] = limit | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
 	descriptor[1] = base >> 32;
