@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Other processors: their start, their work, and what becomes of one that does not come back (SDM Vol. 3A, "MP Initialization"). */
+#include "machine/memory.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
@@ -9,9 +10,6 @@
 
 #include "libc/printf.h"
 #include "libc/string.h"
-
-/* The page below 1 MiB that other processors start in, and the SIPI vector of it. */
-#define AP_START_PAGE 0x8000
 
 enum {
 	INIT_TO_SIPI_US = 10000, SIPI_TO_SIPI_MS = 1,
@@ -34,6 +32,7 @@ unsigned int cpus_expected;
 static struct cpu cpus[MAX_CPUS];
 static struct cpu *numbered[MAX_CPUS] = { &cpus[0] };
 static unsigned int online = 1, lost;
+static u64 start_page;			/* below 1 MiB, for ap_start; 0: none is free, or no processor has been started yet */
 static bool started;
 static volatile bool mode_is_settled;
 
@@ -128,7 +127,7 @@ static void set_park_gate(u8 vector, const u8 *entry)
 /* A page where a SIPI leads to ap_start: a test may have had it in between. */
 static void prepare_start(void)
 {
-	memcpy((void *)AP_START_PAGE, ap_start, ap_start_end - ap_start);
+	memcpy((void *)start_page, ap_start, ap_start_end - ap_start);
 }
 
 static void prepare_first_start(unsigned int most)
@@ -217,7 +216,9 @@ static void start_others(void)
 	const unsigned int most = cpus_expected && cpus_expected < MAX_CPUS ? cpus_expected : MAX_CPUS;
 	struct listed listed = { .count = 0 };
 
-	if (most == 1)
+	if (most > 1)
+		start_page = memory_low_page();
+	if (!start_page)
 		return;
 	const unsigned int expected = !cpus_expected && listed.count ? listed.count + 1 : most;
 	const bool known = cpus_expected || listed.count;
@@ -225,9 +226,9 @@ static void start_others(void)
 	prepare_first_start(most);
 	send(&listed, APIC_DELIVERY_INIT);
 	delay_us(INIT_TO_SIPI_US);
-	send(&listed, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+	send(&listed, APIC_DELIVERY_SIPI | start_page >> 12);
 	if (!have_come(expected, SIPI_TO_SIPI_MS)) {
-		send(&listed, APIC_DELIVERY_SIPI | AP_START_PAGE >> 12);
+		send(&listed, APIC_DELIVERY_SIPI | start_page >> 12);
 		have_come(expected, known ? KNOWN_COME_WITHIN_MS : UNKNOWN_COME_WITHIN_MS);
 	}
 
@@ -270,7 +271,7 @@ bool cpu_restart(unsigned int n)
 	cpu->work = NULL;
 	cpu->recovery = NULL;
 	/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
-	const bool is_back = sipi_until(cpu->apic_id, AP_START_PAGE >> 12, cpu->starts != starts, WAIT_MS);
+	const bool is_back = sipi_until(cpu->apic_id, start_page >> 12, cpu->starts != starts, WAIT_MS);
 
 	ap_again = 0;
 	if (is_back)
