@@ -83,6 +83,7 @@ struct outcome guest_enter(void)
 {
 	struct recovery *host = recovery_current();
 	const bool apic_timer = guest.apic_timer_watchdog;
+	const u32 activity = use_before_entry();
 	u64 result;
 
 	if (apic_timer)
@@ -97,8 +98,7 @@ struct outcome guest_enter(void)
 		disarm_apic_timer();
 
 	guest.outcome = outcome_of_entry(result);
-	if (guest.outcome.kind == OUTCOME_EXIT || guest.outcome.kind == OUTCOME_ENTRY_FAILURE)
-		use_of_entry();
+	use_of_entry(activity, guest.outcome);
 	if (guest.outcome.kind == OUTCOME_EXIT)
 		guest.launched = true;
 	return guest.outcome;

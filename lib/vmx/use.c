@@ -3,6 +3,7 @@
 
 #ifdef VMXCHECK_CHECK_BUILD
 
+#include "vmx/decode.h"
 #include "vmx/guest.h"
 #include "x86/asked.h"
 
@@ -24,12 +25,18 @@ static u64 always_set(enum control_word word)
 	}
 }
 
-static u64 value_of(enum control_word word)
+/* Whether or not there is a VMCS. */
+static u64 read_quietly(u32 field)
 {
 	u64 value = 0;
 
-	asm volatile("vmread %1, %0" : "+r"(value) : "r"((u64)control_words[word].field) : "cc", "memory");
+	asm volatile("vmread %1, %0" : "+r"(value) : "r"((u64)field) : "cc", "memory");
 	return value;
+}
+
+static u64 value_of(enum control_word word)
+{
+	return read_quietly(control_words[word].field);
 }
 
 /* Bits of a word that is not activated are not looked at. */
@@ -40,32 +47,39 @@ static bool is_active(enum control_word word)
 	return !activator || (control_word_exists(word) && value_of(control_word(activator)) & control_bit(activator));
 }
 
-void use_of_controls(const u32 *controls)
+static bool controls_passed(struct outcome outcome)
 {
-	for (; *controls; controls++)
-		if (!(control_words[control_word(*controls)].default1 & control_bit(*controls)))
-			token_used(*controls);
+	return outcome.kind == OUTCOME_EXIT || outcome.kind == OUTCOME_ENTRY_FAILURE ||
+	       (outcome.kind == OUTCOME_FAIL_VALID && outcome.number == VMERR_ENTRY_INVALID_HOST_STATE);
 }
 
-void use_of_entry(void)
+u32 use_before_entry(void)
 {
+	return read_quietly(GUEST_ACTIVITY_STATE);
+}
+
+void use_of_entry(u32 activity, struct outcome outcome)
+{
+	static const u32 states[] = {
+		0, CAP_MISC_ACTIVITY_HLT, CAP_MISC_ACTIVITY_SHUTDOWN, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI,
+	};
+
+	if (!controls_passed(outcome))
+		return;
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
 		u64 set = is_active(word) ? value_of(word) & ~always_set(word) : 0;
 
 		for (; set; set &= set - 1)
 			token_used(CONTROL_CLASS | word << 8 | (u32)__builtin_ctzll(set));
 	}
+	if (outcome.kind == OUTCOME_EXIT && activity && activity < ARRAY_SIZE(states))
+		token_used(states[activity]);
 }
 
-void use_of_field(u32 encoding, u64 value)
+void use_of_field(u32 encoding)
 {
-	static const u32 activity_states[] = { 0, CAP_MISC_ACTIVITY_HLT, CAP_MISC_ACTIVITY_SHUTDOWN,
-					       CAP_MISC_ACTIVITY_WAIT_FOR_SIPI };
-
 	if (field_type(encoding) == FIELD_READ_ONLY)
 		token_used(CAP_MISC_VMWRITE_ANY_FIELD);
-	if (encoding == GUEST_ACTIVITY_STATE && value && value < ARRAY_SIZE(activity_states))
-		token_used(activity_states[value]);
 }
 
 #endif

@@ -2,23 +2,25 @@
 /* The check build: which controls and capabilities a test uses, for x86/asked.h. Elsewhere nothing. */
 #pragma once
 
-#include "vmx/fields.h"
+#include "vmx/outcome.h"
 
 #ifdef VMXCHECK_CHECK_BUILD
 
-/* Controls that a test sets, ended by 0. */
-void use_of_controls(const u32 *controls);
+/*
+ * A VM entry: if it passed the checks on the controls, the current VMCS has those that it used, however they came there;
+ * if it passed those on the guest, the activity state was one that there is. The first call is before it. A control
+ * that is set and refused is not used: the processor that lacks it refuses it too.
+ */
+u32 use_before_entry(void);
+void use_of_entry(u32 activity, struct outcome outcome);
 
-/* A VM entry passed the checks on the controls: the current VMCS has those that it used, however they came there. */
-void use_of_entry(void);
-
-/* A VMWRITE that was done: activity states, fields that only some processors let be written. */
-void use_of_field(u32 encoding, u64 value);
+/* A VMWRITE that was done: only some processors let all fields be written. */
+void use_of_field(u32 encoding);
 
 #else
 
-static inline void use_of_controls(UNUSED const u32 *controls) { }
-static inline void use_of_entry(void) { }
-static inline void use_of_field(UNUSED u32 encoding, UNUSED u64 value) { }
+static inline u32 use_before_entry(void) { return 0; }
+static inline void use_of_entry(UNUSED u32 activity, UNUSED struct outcome outcome) { }
+static inline void use_of_field(UNUSED u32 encoding) { }
 
 #endif

@@ -136,7 +136,7 @@ void vmcs_write(enum vmcs_field field, u64 value)
 	asm volatile("vmwrite %1, %2" : "=@ccbe"(failed) : "rm"(value), "r"((u64)field) : "memory");
 	if (failed)
 		field_failed("VMWRITE", field);
-	use_of_field(field, value);
+	use_of_field(field);
 }
 
 static void change_control(u32 control, bool set)
@@ -152,8 +152,6 @@ static void change_control(u32 control, bool set)
 
 void vmcs_change_controls(const u32 *controls, bool set)
 {
-	if (set)
-		use_of_controls(controls);
 	for (; *controls; controls++)
 		change_control(*controls, set);
 }

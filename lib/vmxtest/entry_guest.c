@@ -145,7 +145,7 @@ void entry_fail_after_guest_state(void)
 
 void entry_stop_guest_in(u32 activity)
 {
-	if (!has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER) || activity > ACTIVITY_HLT) {
+	if (!has(PIN_ACTIVATE_VMX_PREEMPTION_TIMER) || !has(PIN_EXTERNAL_INTERRUPT_EXITING) || activity > ACTIVITY_HLT) {
 		entry_fail_after_guest_state();
 		return;
 	}

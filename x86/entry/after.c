@@ -51,7 +51,7 @@ static void expect_interrupt_exits(u32 interruptibility)
 	take_pending(VECTOR);
 }
 
-static void expect_interrupts_wait_for_one_instruction(u32 interruptibility)
+static void expect_window_waits(u32 interruptibility)
 {
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
 	CASE("interrupt window, blocking %#x", interruptibility);
@@ -62,7 +62,12 @@ static void expect_interrupts_wait_for_one_instruction(u32 interruptibility)
 	enter_blocked(0);
 	expect_exit(EXIT_INTERRUPT_WINDOW, .rip = (u64)guest_start);
 	vmcs_clear_controls(PROC_INTERRUPT_WINDOW_EXITING);
+}
 
+static void expect_interrupts_wait_for_one_instruction(u32 interruptibility)
+{
+	if (has(PROC_INTERRUPT_WINDOW_EXITING))
+		expect_window_waits(interruptibility);
 	if (has(PIN_EXTERNAL_INTERRUPT_EXITING)) {
 		CASE("an interrupt that exits, blocking %#x", interruptibility);
 		expect_interrupt_exits(interruptibility);
@@ -106,7 +111,8 @@ static void guest_takes_nmi_then_irets(void)
 	nmis_after_iret = interrupt_count[VECTOR_NMI];
 }
 
-TEST("after.nmi_blocking", "blocking by NMI holds physical NMIs until the guest's IRET")
+TEST("after.nmi_blocking", "blocking by NMI holds physical NMIs until the guest's IRET",
+     NEEDS(PROC_USE_MSR_BITMAPS))
 {
 	for (u32 blocked = 0; blocked < 2; blocked++) {
 		CASE("blocking by NMI %u", blocked);
@@ -135,7 +141,7 @@ static void end_nmi_exit(void)
 }
 
 TEST("after.vnmi_blocking", "virtual-NMI blocking closes the NMI window until IRET, and holds no physical NMI",
-     NEEDS(PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING))
+     NEEDS(PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING, PROC_USE_MSR_BITMAPS))
 {
 	let_guest_use_apic();
 	vmcs_set_controls(PIN_NMI_EXITING, PIN_VIRTUAL_NMIS);
@@ -169,7 +175,8 @@ TEST("after.vnmi_unblocked", "an entry without blocking by NMI ends the virtual-
 	guest_run(nmi_unblock);		/* for the tests that follow, on a target that keeps it */
 }
 
-TEST("after.intwin.immediate", "interrupt-window exiting with IF = 1 exits before the first instruction")
+TEST("after.intwin.immediate", "interrupt-window exiting with IF = 1 exits before the first instruction",
+     NEEDS(PROC_INTERRUPT_WINDOW_EXITING))
 {
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
 	enter_blocked(0);
@@ -180,7 +187,8 @@ TEST("after.intwin.immediate", "interrupt-window exiting with IF = 1 exits befor
 	expect_guest_done();
 }
 
-TEST("after.intwin.after_injection", "the interrupt window opens behind an injection whose handler keeps IF = 1")
+TEST("after.intwin.after_injection", "the interrupt window opens behind an injection whose handler keeps IF = 1",
+     NEEDS(PROC_INTERRUPT_WINDOW_EXITING))
 {
 	enum { TRAP_GATE = 0x8f };
 	const u64 handler = (u64)interrupt_entries + VECTOR * INTERRUPT_ENTRY_SIZE;

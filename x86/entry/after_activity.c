@@ -49,21 +49,27 @@ static void expect_nmi_exit(void)
 	nmi_unblock();
 }
 
+static void expect_exiting_interrupt_wakes(void)
+{
+	CASE("an interrupt that exits");
+	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	require(interrupt_pend(VECTOR));
+	enter_inactive(ACTIVITY_HLT);
+	expect_exit(EXIT_EXTERNAL_INTERRUPT, .rip = (u64)guest_start);
+	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+}
+
 TEST("after.activity.hlt", "an entry to HLT halts until an interrupt",
-     NEEDS(CAP_MISC_ACTIVITY_HLT, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(CAP_MISC_ACTIVITY_HLT, PIN_ACTIVATE_VMX_PREEMPTION_TIMER, PROC_USE_MSR_BITMAPS))
 {
 	CASE("nothing comes");
 	arm_timer(TIMER_TICKS);
 	enter_inactive(ACTIVITY_HLT);
 	expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)guest_start);
 
-	CASE("an interrupt that exits");
 	arm_timer(0xffffff);
-	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	require(interrupt_pend(VECTOR));
-	enter_inactive(ACTIVITY_HLT);
-	expect_exit(EXIT_EXTERNAL_INTERRUPT, .rip = (u64)guest_start);
-	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
+	if (has(PIN_EXTERNAL_INTERRUPT_EXITING))
+		expect_exiting_interrupt_wakes();
 
 	CASE("an interrupt for the guest");
 	let_guest_use_apic();
@@ -75,7 +81,8 @@ TEST("after.activity.hlt", "an entry to HLT halts until an interrupt",
 }
 
 TEST("after.activity.shutdown", "an entry to shutdown holds external interrupts",
-     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER,
+	   PIN_EXTERNAL_INTERRUPT_EXITING))
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	require(interrupt_pend(VECTOR));
@@ -88,7 +95,7 @@ TEST("after.activity.shutdown", "an entry to shutdown holds external interrupts"
 
 /* Blocking by NMI in the guest is what its interruptibility says, whatever it was in the host. */
 TEST("after.nmi_unblocked", "an entry without blocking by NMI lets in an NMI that the host had blocked",
-     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, PIN_NMI_EXITING, PROC_USE_MSR_BITMAPS))
 {
 	interrupt_handle(VECTOR_NMI, interrupt_counter);	/* should it pend still */
 	for (u32 activity = ACTIVITY_ACTIVE; activity <= ACTIVITY_SHUTDOWN; activity++) {
@@ -103,7 +110,7 @@ TEST("after.nmi_unblocked", "an entry without blocking by NMI lets in an NMI tha
 }
 
 TEST("after.intwin.hlt", "the interrupt window ends an entry to HLT",
-     NEEDS(CAP_MISC_ACTIVITY_HLT, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(CAP_MISC_ACTIVITY_HLT, PIN_ACTIVATE_VMX_PREEMPTION_TIMER, PROC_INTERRUPT_WINDOW_EXITING))
 {
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
 	arm_timer(TIMER_TICKS * 10);
@@ -112,7 +119,8 @@ TEST("after.intwin.hlt", "the interrupt window ends an entry to HLT",
 }
 
 TEST("after.intwin.shutdown", "the interrupt window does not end an entry to shutdown",
-     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
+     NEEDS(CAP_MISC_ACTIVITY_SHUTDOWN, MAY_SHUT_DOWN, PIN_ACTIVATE_VMX_PREEMPTION_TIMER,
+	   PROC_INTERRUPT_WINDOW_EXITING))
 {
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
 	arm_timer(TIMER_TICKS);

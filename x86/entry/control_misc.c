@@ -72,7 +72,8 @@ TEST("entry.ctl.preempt.save_needs_activate", "saving the VMX-preemption timer n
 	}
 }
 
-TEST("entry.ctl.entry.smm", "\"entry to SMM\" and \"deactivate dual-monitor treatment\" are 0 outside SMM")
+TEST("entry.ctl.entry.smm", "\"entry to SMM\" and \"deactivate dual-monitor treatment\" are 0 outside SMM",
+     NEEDS(ENTRYCTL_ENTRY_TO_SMM, ENTRYCTL_DEACTIVATE_DUAL_MONITOR_TREATMENT))
 {
 	CASE("neither");
 	expect_outcome(entry_attempt(true), ACCEPTED);

@@ -102,10 +102,12 @@ GUEST_ASM(guest_outputs_string, "mov $0x80, %edx; mov %rsp, %rsi; mov $1, %ecx; 
 
 static void fill_exit_information(void)
 {
-	vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
-	guest_run(guest_outputs_string);
-	expect_exit(EXIT_IO);
-	vmcs_clear_controls(PROC_UNCONDITIONAL_IO_EXITING);
+	if (has(PROC_UNCONDITIONAL_IO_EXITING)) {
+		vmcs_set_controls(PROC_UNCONDITIONAL_IO_EXITING);
+		guest_run(guest_outputs_string);
+		expect_exit(EXIT_IO);
+		vmcs_clear_controls(PROC_UNCONDITIONAL_IO_EXITING);
+	}
 	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_GP));
 	guest_run(guest_loads_bad_selector);
 	expect_exit(EXIT_EXCEPTION_OR_NMI, .interruption_error = 0x7ff0);

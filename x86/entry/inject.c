@@ -107,7 +107,8 @@ static void guest_waits_for_second(void)
 	wait_until(arrival.count >= 2, WAIT_MS);
 }
 
-TEST("inject.nmi_phys_blocking", "an injected NMI blocks NMIs in the guest until its IRET")
+TEST("inject.nmi_phys_blocking", "an injected NMI blocks NMIs in the guest until its IRET",
+     NEEDS(PROC_USE_MSR_BITMAPS))
 {
 	inject_nmi_with_exits();
 	expect_bits(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI, INTERRUPTIBILITY_NMI);
@@ -228,6 +229,8 @@ TEST("inject.not_intercepted", "an injected exception or NMI does not exit becau
 		inject(INJECT(HARDWARE, vector) | error_code, 0, 0);
 		expect_arrival(vector, (u64)guest_start);
 	}
+	if (!has(PIN_NMI_EXITING))
+		return;
 	vmcs_set_controls(PIN_NMI_EXITING);
 	CASE("NMI with NMI exiting");
 	inject(INJECT(NMI, VECTOR_NMI), 0, 0);
@@ -235,7 +238,8 @@ TEST("inject.not_intercepted", "an injected exception or NMI does not exit becau
 	nmi_unblock();		/* with "NMI exiting" and no virtual NMIs the guest's IRET does not */
 }
 
-TEST("inject.not_intercepted_extint", "an injected external interrupt does not exit")
+TEST("inject.not_intercepted_extint", "an injected external interrupt does not exit",
+     NEEDS(PIN_EXTERNAL_INTERRUPT_EXITING))
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	for (u32 vector = 32; vector < 256; vector += 37) {

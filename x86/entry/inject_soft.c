@@ -178,7 +178,7 @@ TEST("inject.mtf", "an injected MTF VM exit comes before the first instruction, 
 }
 
 TEST("inject.copy_exit_info", "an acknowledged interrupt is passed on by its exit information, bits 30:12 masked",
-     NEEDS(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT))
+     NEEDS(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT, PIN_EXTERNAL_INTERRUPT_EXITING))
 {
 	enum { VECTOR = 0x61 };
 

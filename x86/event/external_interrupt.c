@@ -283,7 +283,7 @@ GUEST_ASM(guest_halts, "sti; hlt; behind_hlt: cli; ret");
 extern const u8 behind_hlt[];
 
 TEST("exec.extint.hlt", "An interrupt that exits wakes a halted guest; the exit saves activity state HLT",
-     NEEDS(PIN_EXTERNAL_INTERRUPT_EXITING))
+     NEEDS(PIN_EXTERNAL_INTERRUPT_EXITING, PROC_USE_MSR_BITMAPS))
 {
 	own_interrupts(true);
 	expect(run_halted_until_interrupt(guest_halts, IF_0, TEST_VECTOR, behind_hlt));

@@ -14,7 +14,6 @@ static void use_unrestricted_guest(void)
 		vmcs_set_controls(EXITCTL_SAVE_IA32_EFER, ENTRYCTL_LOAD_IA32_EFER);
 		vmcs_write(GUEST_IA32_EFER, rdmsr(IA32_EFER));
 	}
-	vmcs_use_msr_bitmap();
 }
 
 /* From 64-bit mode to compatibility mode, where paging can be turned off; the guest goes on in 32-bit code. */
@@ -98,7 +97,8 @@ u32 pae_pdpt_address;
 
 static const enum vmcs_field pdpte_fields[] = { GUEST_PDPTE0, GUEST_PDPTE1, GUEST_PDPTE2, GUEST_PDPTE3 };
 
-TEST("feat.ug.pae_pdpte", "Entering PAE paging under EPT loads the PDPTEs, and exits save them", NEEDS_UG)
+TEST("feat.ug.pae_pdpte", "Entering PAE paging under EPT loads the PDPTEs, and exits save them",
+     NEEDS(PROC2_UNRESTRICTED_GUEST, CAP_EPT_2M_PAGES, CAP_EPT_MEMORY_TYPE_WB, PROC_USE_MSR_BITMAPS))
 {
 	u64 *pdpt = page_alloc(), loaded[4];
 
@@ -107,6 +107,7 @@ TEST("feat.ug.pae_pdpte", "Entering PAE paging under EPT loads the PDPTEs, and e
 		loaded[i] = pdpt[i] = (physical_address(boot_pd) + i * PAGE_SIZE) | i << 9 | PAGE_PRESENT;
 	pae_pdpt_address = physical_address(pdpt);
 	use_unrestricted_guest();
+	vmcs_use_msr_bitmap();
 	for (u32 i = 0; i < 4; i++)
 		vmcs_write(pdpte_fields[i], 0);
 	guest_run(guest_enters_pae);

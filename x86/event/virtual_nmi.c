@@ -53,7 +53,7 @@ TEST("exec.vnmi.never_blocks_phys", "Virtual NMIs = 1: a physical NMI exits even
 }
 
 TEST("exec.vnmi.entry_replaces", "Virtual NMIs = 1: entry with bit 3 = 0 ends an earlier virtual-NMI blocking",
-     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING))
+     NEEDS(PIN_VIRTUAL_NMIS, PIN_NMI_EXITING, PROC_USE_MSR_BITMAPS))
 {
 	use_virtual_nmis();
 	for (int i = 0; i < 4; i++) {

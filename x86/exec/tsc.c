@@ -192,9 +192,12 @@ TEST("exit.rdtsc.rdmsr_tsc", "RDMSR of IA32_TIME_STAMP_COUNTER returns TSC + TSC
 	vmcs_clear_controls(PROC_USE_TSC_OFFSETTING);
 	vmcs_write(TSC_OFFSET, BIT(62));
 	expect_tsc(guest_rdmsr_tsc, UNSCALED, 0);
-	CASE("RDTSC exiting 1, which is not for RDMSR");
-	vmcs_set_controls(PROC_USE_TSC_OFFSETTING, PROC_RDTSC_EXITING);
-	expect_tsc(guest_rdmsr_tsc, UNSCALED, BIT(62));
+	vmcs_set_controls(PROC_USE_TSC_OFFSETTING);
+	if (has(PROC_RDTSC_EXITING)) {
+		CASE("RDTSC exiting 1, which is not for RDMSR");
+		vmcs_set_controls(PROC_RDTSC_EXITING);
+		expect_tsc(guest_rdmsr_tsc, UNSCALED, BIT(62));
+	}
 }
 
 /* Move the host's TSC by a distance; where there is IA32_TSC_ADJUST it moves along. */
@@ -278,8 +281,10 @@ TEST("exit.rdtsc.scaling", "With \"use TSC scaling\" the guest's TSC is (TSC * m
 	const u64 distance = 0x0123456789abcdef;
 	const u64 adjust = has(FEATURE_TSC_ADJUST) ? rdmsr(IA32_TSC_ADJUST) : 0;
 
-	vmcs_set_controls(PROC2_ENABLE_RDTSCP);
-	vmcs_use_msr_bitmap();
+	if (has(PROC2_ENABLE_RDTSCP))
+		vmcs_set_controls(PROC2_ENABLE_RDTSCP);
+	if (has(PROC_USE_MSR_BITMAPS))
+		vmcs_use_msr_bitmap();
 	expect_scaled(guest_rdtsc);
 	vmcs_write(TSC_OFFSET, 0);
 	for (u32 n = 56; n < 64; n++) {
@@ -291,8 +296,10 @@ TEST("exit.rdtsc.scaling", "With \"use TSC scaling\" the guest's TSC is (TSC * m
 	/* A large TSC makes the low bits of the multiplier count, and the product wider than 64 bits. */
 	move_tsc(distance);
 	expect_scaled(guest_rdtsc);
-	expect_scaled(guest_rdtscp);
-	expect_scaled(guest_rdmsr_tsc);
+	if (has(PROC2_ENABLE_RDTSCP))
+		expect_scaled(guest_rdtscp);
+	if (has(PROC_USE_MSR_BITMAPS))
+		expect_scaled(guest_rdmsr_tsc);
 	move_tsc(-distance);
 	if (has(FEATURE_TSC_ADJUST))
 		wrmsr(IA32_TSC_ADJUST, adjust);
@@ -318,7 +325,9 @@ TEST("exit.rdtscp.offset", "RDTSCP returns TSC + TSC offset, and IA32_TSC_AUX in
 TEST("exit.rdtscp.exit", "RDTSCP exits when \"RDTSC exiting\" is 1, with a reason of its own",
      NEEDS(PROC_RDTSC_EXITING, PROC2_ENABLE_RDTSCP))
 {
-	vmcs_set_controls(PROC_RDTSC_EXITING, PROC2_ENABLE_RDTSCP, PROC_USE_TSC_OFFSETTING);
+	vmcs_set_controls(PROC_RDTSC_EXITING, PROC2_ENABLE_RDTSCP);
+	if (has(PROC_USE_TSC_OFFSETTING))
+		vmcs_set_controls(PROC_USE_TSC_OFFSETTING);
 	vmcs_write(TSC_OFFSET, BIT(62));
 	guest_run(guest_rdtscp);
 	expect_exit(EXIT_RDTSCP, .qualification = 0, .instruction_length = 3);
@@ -363,7 +372,7 @@ TEST("exit.rdtscp.ud", "RDTSCP and RDPID raise #UD when \"enable RDTSCP\" is 0",
 
 		vmcs_set_controls(PROC_ACTIVATE_SECONDARY_CONTROLS);
 		vmcs_clear_controls(PROC2_ENABLE_RDTSCP);
-		for (u32 exiting = 0; exiting < 2; exiting++) {
+		for (u32 exiting = 0; exiting <= has(PROC_RDTSC_EXITING); exiting++) {
 			CASE("%s, enable RDTSCP 0, RDTSC exiting %u", i ? "RDPID" : "RDTSCP", exiting);
 			if (exiting)
 				vmcs_set_controls(PROC_RDTSC_EXITING);

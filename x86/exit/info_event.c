@@ -58,7 +58,7 @@ static void check_all_events(u64 mask)
 		nmi_unblock();
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
 	}
-	if (has(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT)) {
+	if (has(PIN_EXTERNAL_INTERRUPT_EXITING) && has(EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT)) {
 		vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT);
 		/* The library has three for itself: its watchdog, the spurious one and that of throw(). */
 		for (u32 vector = 32; vector < 0xee; vector++) {

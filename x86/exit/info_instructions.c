@@ -10,6 +10,7 @@
 #define DISPLACEMENT 0x70
 #define MSR_LIST PROC3_ENABLE_MSR_LIST_INSTRUCTIONS
 #define XSAVES_CONTROL PROC2_ENABLE_XSAVES_XRSTORS
+#define ALL_IO PROC_UNCONDITIONAL_IO_EXITING
 
 /* Exit qualifications of control-register accesses, MOV DR and I/O; all ports here are immediate or 0. */
 enum { TO = 0 << 4, FROM = 1 << 4, CLTS = 2 << 4 };
@@ -18,11 +19,11 @@ enum { IO_1 = 0, IO_2 = 1, IO_4 = 3, IO_IN = 1 << 3, IO_STRING = 1 << 4, IO_REP 
 const struct exiting_instruction exiting_instructions[] = {
 	{ "CPUID", BYTES(0x0f, 0xa2), EXIT_CPUID, 0, 0 },
 	{ "GETSEC", BYTES(0x0f, 0x37), EXIT_GETSEC, FEATURE_SMX, 0 },
-	{ "HLT", BYTES(0xf4), EXIT_HLT, 0, 0 },
+	{ "HLT", BYTES(0xf4), EXIT_HLT, PROC_HLT_EXITING, 0 },
 	{ "INVD", BYTES(0x0f, 0x08), EXIT_INVD, 0, 0 },
-	{ "INVLPG", BYTES(0x0f, 0x01, 0x7b, DISPLACEMENT), EXIT_INVLPG, 0, ANY_QUALIFICATION },
-	{ "RDPMC", BYTES(0x0f, 0x33), EXIT_RDPMC, 0, 0 },
-	{ "RDTSC", BYTES(0x0f, 0x31), EXIT_RDTSC, 0, 0 },
+	{ "INVLPG", BYTES(0x0f, 0x01, 0x7b, DISPLACEMENT), EXIT_INVLPG, PROC_INVLPG_EXITING, ANY_QUALIFICATION },
+	{ "RDPMC", BYTES(0x0f, 0x33), EXIT_RDPMC, PROC_RDPMC_EXITING, 0 },
+	{ "RDTSC", BYTES(0x0f, 0x31), EXIT_RDTSC, PROC_RDTSC_EXITING, 0 },
 	{ "VMCALL", BYTES(0x0f, 0x01, 0xc1), EXIT_VMCALL, 0, 0 },
 	{ "VMCLEAR", BYTES(0x66, 0x0f, 0xc7, 0x73, DISPLACEMENT), EXIT_VMCLEAR, 0, DISPLACEMENT },
 	{ "VMLAUNCH", BYTES(0x0f, 0x01, 0xc2), EXIT_VMLAUNCH, 0, 0 },
@@ -44,33 +45,33 @@ const struct exiting_instruction exiting_instructions[] = {
 	{ "MOV to CR3", BYTES(0x0f, 0x22, 0xda), EXIT_CR_ACCESS, 0, TO | 3 | 2 << 8 },
 	{ "MOV from CR3", BYTES(0x0f, 0x20, 0xde), EXIT_CR_ACCESS, 0, FROM | 3 | 6 << 8 },
 	{ "MOV to CR4", BYTES(0x0f, 0x22, 0xe0), EXIT_CR_ACCESS, 0, TO | 4 },
-	{ "MOV to CR8", BYTES(0x44, 0x0f, 0x22, 0xc1), EXIT_CR_ACCESS, 0, TO | 8 | 1 << 8 },
-	{ "MOV from CR8 to R9", BYTES(0x45, 0x0f, 0x20, 0xc1), EXIT_CR_ACCESS, 0, FROM | 8 | 9 << 8 },
-	{ "MOV to DR7", BYTES(0x0f, 0x23, 0xf8), EXIT_MOV_DR, 0, TO | 7 },
-	{ "MOV from DR0 to R12", BYTES(0x41, 0x0f, 0x21, 0xc4), EXIT_MOV_DR, 0, FROM | 0 | 12 << 8 },
-	{ "IN AL, 7FH", BYTES(0xe4, 0x7f), EXIT_IO, 0, IO_IN | IO_IMMEDIATE | IO_1 | 0x7f << 16 },
-	{ "IN AX, 7EH", BYTES(0x66, 0xe5, 0x7e), EXIT_IO, 0, IO_IN | IO_IMMEDIATE | IO_2 | 0x7e << 16 },
-	{ "IN EAX, 7DH", BYTES(0xe5, 0x7d), EXIT_IO, 0, IO_IN | IO_IMMEDIATE | IO_4 | 0x7d << 16 },
-	{ "IN AL, DX", BYTES(0xec), EXIT_IO, 0, IO_IN | IO_1 },
-	{ "IN AX, DX", BYTES(0x66, 0xed), EXIT_IO, 0, IO_IN | IO_2 },
-	{ "IN EAX, DX", BYTES(0xed), EXIT_IO, 0, IO_IN | IO_4 },
-	{ "OUT 80H, AL", BYTES(0xe6, 0x80), EXIT_IO, 0, IO_IMMEDIATE | IO_1 | 0x80 << 16 },
-	{ "OUT 80H, AX", BYTES(0x66, 0xe7, 0x80), EXIT_IO, 0, IO_IMMEDIATE | IO_2 | 0x80 << 16 },
-	{ "OUT 80H, EAX", BYTES(0xe7, 0x80), EXIT_IO, 0, IO_IMMEDIATE | IO_4 | 0x80 << 16 },
-	{ "OUT DX, AL", BYTES(0xee), EXIT_IO, 0, IO_1 },
-	{ "OUT DX, AX", BYTES(0x66, 0xef), EXIT_IO, 0, IO_2 },
-	{ "OUT DX, EAX", BYTES(0xef), EXIT_IO, 0, IO_4 },
-	{ "INSB", BYTES(0x6c), EXIT_IO, 0, IO_IN | IO_STRING | IO_1 },
-	{ "INSW", BYTES(0x66, 0x6d), EXIT_IO, 0, IO_IN | IO_STRING | IO_2 },
-	{ "REP INSD", BYTES(0xf3, 0x6d), EXIT_IO, 0, IO_IN | IO_STRING | IO_REP | IO_4 },
-	{ "OUTSB", BYTES(0x6e), EXIT_IO, 0, IO_STRING | IO_1 },
-	{ "OUTSD", BYTES(0x6f), EXIT_IO, 0, IO_STRING | IO_4 },
-	{ "REP OUTSW from FS", BYTES(0x64, 0xf3, 0x66, 0x6f), EXIT_IO, 0, IO_STRING | IO_REP | IO_2 },
+	{ "MOV to CR8", BYTES(0x44, 0x0f, 0x22, 0xc1), EXIT_CR_ACCESS, PROC_CR8_LOAD_EXITING, TO | 8 | 1 << 8 },
+	{ "MOV from CR8 to R9", BYTES(0x45, 0x0f, 0x20, 0xc1), EXIT_CR_ACCESS, PROC_CR8_STORE_EXITING, FROM | 8 | 9 << 8 },
+	{ "MOV to DR7", BYTES(0x0f, 0x23, 0xf8), EXIT_MOV_DR, PROC_MOV_DR_EXITING, TO | 7 },
+	{ "MOV from DR0 to R12", BYTES(0x41, 0x0f, 0x21, 0xc4), EXIT_MOV_DR, PROC_MOV_DR_EXITING, FROM | 0 | 12 << 8 },
+	{ "IN AL, 7FH", BYTES(0xe4, 0x7f), EXIT_IO, ALL_IO, IO_IN | IO_IMMEDIATE | IO_1 | 0x7f << 16 },
+	{ "IN AX, 7EH", BYTES(0x66, 0xe5, 0x7e), EXIT_IO, ALL_IO, IO_IN | IO_IMMEDIATE | IO_2 | 0x7e << 16 },
+	{ "IN EAX, 7DH", BYTES(0xe5, 0x7d), EXIT_IO, ALL_IO, IO_IN | IO_IMMEDIATE | IO_4 | 0x7d << 16 },
+	{ "IN AL, DX", BYTES(0xec), EXIT_IO, ALL_IO, IO_IN | IO_1 },
+	{ "IN AX, DX", BYTES(0x66, 0xed), EXIT_IO, ALL_IO, IO_IN | IO_2 },
+	{ "IN EAX, DX", BYTES(0xed), EXIT_IO, ALL_IO, IO_IN | IO_4 },
+	{ "OUT 80H, AL", BYTES(0xe6, 0x80), EXIT_IO, ALL_IO, IO_IMMEDIATE | IO_1 | 0x80 << 16 },
+	{ "OUT 80H, AX", BYTES(0x66, 0xe7, 0x80), EXIT_IO, ALL_IO, IO_IMMEDIATE | IO_2 | 0x80 << 16 },
+	{ "OUT 80H, EAX", BYTES(0xe7, 0x80), EXIT_IO, ALL_IO, IO_IMMEDIATE | IO_4 | 0x80 << 16 },
+	{ "OUT DX, AL", BYTES(0xee), EXIT_IO, ALL_IO, IO_1 },
+	{ "OUT DX, AX", BYTES(0x66, 0xef), EXIT_IO, ALL_IO, IO_2 },
+	{ "OUT DX, EAX", BYTES(0xef), EXIT_IO, ALL_IO, IO_4 },
+	{ "INSB", BYTES(0x6c), EXIT_IO, ALL_IO, IO_IN | IO_STRING | IO_1 },
+	{ "INSW", BYTES(0x66, 0x6d), EXIT_IO, ALL_IO, IO_IN | IO_STRING | IO_2 },
+	{ "REP INSD", BYTES(0xf3, 0x6d), EXIT_IO, ALL_IO, IO_IN | IO_STRING | IO_REP | IO_4 },
+	{ "OUTSB", BYTES(0x6e), EXIT_IO, ALL_IO, IO_STRING | IO_1 },
+	{ "OUTSD", BYTES(0x6f), EXIT_IO, ALL_IO, IO_STRING | IO_4 },
+	{ "REP OUTSW from FS", BYTES(0x64, 0xf3, 0x66, 0x6f), EXIT_IO, ALL_IO, IO_STRING | IO_REP | IO_2 },
 	{ "RDMSR", BYTES(0x0f, 0x32), EXIT_RDMSR, 0, 0 },
 	{ "WRMSR", BYTES(0x0f, 0x30), EXIT_WRMSR, 0, 0 },
-	{ "MWAIT", BYTES(0x0f, 0x01, 0xc9), EXIT_MWAIT, FEATURE_MONITOR, ANY_QUALIFICATION },
-	{ "MONITOR", BYTES(0x0f, 0x01, 0xc8), EXIT_MONITOR, FEATURE_MONITOR, 0 },
-	{ "PAUSE", BYTES(0xf3, 0x90), EXIT_PAUSE, 0, 0 },
+	{ "MWAIT", BYTES(0x0f, 0x01, 0xc9), EXIT_MWAIT, PROC_MWAIT_EXITING, ANY_QUALIFICATION },
+	{ "MONITOR", BYTES(0x0f, 0x01, 0xc8), EXIT_MONITOR, PROC_MONITOR_EXITING, 0 },
+	{ "PAUSE", BYTES(0xf3, 0x90), EXIT_PAUSE, PROC_PAUSE_EXITING, 0 },
 	{ "SGDT", BYTES(0x0f, 0x01, 0x43, DISPLACEMENT), EXIT_GDTR_IDTR, PROC2_DESCRIPTOR_TABLE_EXITING, DISPLACEMENT },
 	{ "SIDT", BYTES(0x0f, 0x01, 0x4b, DISPLACEMENT), EXIT_GDTR_IDTR, PROC2_DESCRIPTOR_TABLE_EXITING, DISPLACEMENT },
 	{ "LGDT", BYTES(0x0f, 0x01, 0x53, DISPLACEMENT), EXIT_GDTR_IDTR, PROC2_DESCRIPTOR_TABLE_EXITING, DISPLACEMENT },
@@ -138,6 +139,8 @@ bool exiting_instruction_exists(const struct exiting_instruction *instruction)
 {
 	if (instruction->reason == EXIT_XSAVES || instruction->reason == EXIT_XRSTORS)
 		return has(instruction->need) && supported_xss();
+	if (instruction->reason == EXIT_MWAIT || instruction->reason == EXIT_MONITOR)
+		return has(instruction->need) && has(FEATURE_MONITOR);
 	return !instruction->need || has(instruction->need);
 }
 

@@ -114,35 +114,39 @@ TEST("exit.msr.store_ok", "each entry of the MSR-store list gets the guest's val
 /* What both the host and the guest have a value of their own of. */
 static const struct switched {
 	u32 msr;
-	u32 need;			/* the exit control that loads it; 0: always */
+	u32 load, guest_load;		/* the exit and entry controls that load it; 0: always loaded */
 	enum vmcs_field host, guest;
 	u64 host_value, guest_value;	/* EFER: what is flipped */
 	u64 list_value;
 } switched[] = {
-	{ IA32_SYSENTER_CS, 0, HOST_IA32_SYSENTER_CS, GUEST_IA32_SYSENTER_CS, 0x1230, 0x4560, 0x7890 },
-	{ IA32_SYSENTER_ESP, 0, HOST_IA32_SYSENTER_ESP, GUEST_IA32_SYSENTER_ESP, 0x123456789abc, -0x23456789ll, 0x7f0000000011 },
-	{ IA32_SYSENTER_EIP, 0, HOST_IA32_SYSENTER_EIP, GUEST_IA32_SYSENTER_EIP, -0x3456789abcll, 0x23456789abc, -2ll },
-	{ IA32_PAT, EXITCTL_LOAD_IA32_PAT, HOST_IA32_PAT, GUEST_IA32_PAT,
+	{ IA32_SYSENTER_CS, 0, 0, HOST_IA32_SYSENTER_CS, GUEST_IA32_SYSENTER_CS, 0x1230, 0x4560, 0x7890 },
+	{ IA32_SYSENTER_ESP, 0, 0, HOST_IA32_SYSENTER_ESP, GUEST_IA32_SYSENTER_ESP, 0x123456789abc, -0x23456789ll, 0x7f0000000011 },
+	{ IA32_SYSENTER_EIP, 0, 0, HOST_IA32_SYSENTER_EIP, GUEST_IA32_SYSENTER_EIP, -0x3456789abcll, 0x23456789abc, -2ll },
+	{ IA32_PAT, EXITCTL_LOAD_IA32_PAT, ENTRYCTL_LOAD_IA32_PAT, HOST_IA32_PAT, GUEST_IA32_PAT,
 	  0x0001040500070406, 0x0507060100070506, 0x0405060700070106 },
-	{ IA32_EFER, EXITCTL_LOAD_IA32_EFER, HOST_IA32_EFER, GUEST_IA32_EFER, 0, EFER_SCE, EFER_SCE },
+	{ IA32_EFER, EXITCTL_LOAD_IA32_EFER, ENTRYCTL_LOAD_IA32_EFER, HOST_IA32_EFER, GUEST_IA32_EFER,
+	  0, EFER_SCE, EFER_SCE },
 };
 /* Bases that only the MSR-store list may have. */
 static const struct switched bases[] = {
-	{ IA32_FS_BASE, 0, HOST_FS_BASE, GUEST_FS_BASE, 0x1234567, -0x765432100ll, 0 },
+	{ IA32_FS_BASE, 0, 0, HOST_FS_BASE, GUEST_FS_BASE, 0x1234567, -0x765432100ll, 0 },
 };
 
-/* Give host and guest their values by the VMCS; false: the processor has no such control. */
+static bool can_switch(const struct switched *s)
+{
+	return !s->load || (has(s->load) && has(s->guest_load));
+}
+
+/* Give host and guest their values by the VMCS; false: the processor lacks a control for it. */
 static bool use_switched(const struct switched *s)
 {
 	const bool efer = s->msr == (u32)IA32_EFER;
 	const u64 efer_home = rdmsr(IA32_EFER) & ~(u64)EFER_SCE;
 
-	if (s->need && !has(s->need))
+	if (!can_switch(s))
 		return false;
-	if (s->need == EXITCTL_LOAD_IA32_PAT)
-		vmcs_set_controls(EXITCTL_LOAD_IA32_PAT, ENTRYCTL_LOAD_IA32_PAT);
-	if (s->need == EXITCTL_LOAD_IA32_EFER)
-		vmcs_set_controls(EXITCTL_LOAD_IA32_EFER, ENTRYCTL_LOAD_IA32_EFER);
+	if (s->load)
+		vmcs_set_controls(s->load, s->guest_load);
 	vmcs_write(s->host, (efer ? efer_home : 0) | s->host_value);
 	vmcs_write(s->guest, (efer ? efer_home : 0) | s->guest_value);
 	return true;
@@ -311,7 +315,7 @@ TEST("exit.msr.load_after_host", "the MSR-load list is loaded after the host sta
 	guest_run(guest_ends);
 	expect_guest_done();
 	for (u32 i = 0; i < ARRAY_SIZE(switched); i++)
-		if (!switched[i].need || has(switched[i].need))
+		if (can_switch(&switched[i]))
 			expect_eq(exit_probe_msr(switched[i].msr), with_efer_home(&switched[i], switched[i].host_value));
 }
 

@@ -344,6 +344,8 @@ TEST("save.pgc_on", "\"save IA32_PERF_GLOBAL_CTL\" saves IA32_PERF_GLOBAL_CTRL; 
 	if (!perf_global_ctrl_exists() || !counters)
 		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
 	exit_probe_on();
+	if (!exit_probe_has_msr(IA32_PERF_GLOBAL_CTRL) || !counters)
+		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
 	vmcs_use_msr_bitmap();
 	for (u32 bit = 0; bit < 64; bit++) {
 		if (!(counters & BIT(bit)))
