@@ -47,7 +47,7 @@ def results_base(options: argparse.Namespace) -> Path:
 def _main(options: argparse.Namespace, words: List[str]) -> int:
     from .report import emit
 
-    settings = Settings.load(TOP, os.environ)
+    settings = _with_emulators(Settings.load(TOP, os.environ), options)
     timeout = settings.timeout(options.timeout)
     _check_usage(options)
     config = options.config or TOP / "unittests.cfg"
@@ -77,6 +77,23 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
     if not options.config:
         _warn_of_strangers(sections, build)
     return _boot(options, words, settings, timeout, sections, images, selection, cut)
+
+
+def _with_emulators(settings: Settings, options: argparse.Namespace) -> Settings:
+    """The versions of --bochs and --qemu instead of what the machine has."""
+    wanted = {kind: version for kind, version in (("bochs", options.bochs), ("qemu", options.qemu)) if version}
+    if not wanted:
+        return settings
+    from .l0.kernel import cache_folder
+    from .provision import emulator
+
+    environment = dict(settings.environment)
+    for kind, version in wanted.items():
+        if environment.get(kind.upper()):
+            raise Problem("--%s %s and %s=%s contradict each other" % (kind, version, kind.upper(), environment[kind.upper()]))
+        cache = cache_folder(options.cache, settings.environment).absolute()
+        environment[kind.upper()] = str(emulator.get(kind, version, cache, lambda text: print("run_tests.sh: " + text, file=sys.stderr)))
+    return replace(settings, environment=environment)
 
 
 def _check_usage(options: argparse.Namespace) -> None:
@@ -238,7 +255,7 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
 
     program = os.path.relpath(TOP / "run_tests.sh")
     words: List[str] = []
-    for name in ("config", "build", "known", "timeout"):
+    for name in ("config", "build", "known", "timeout", "bochs", "qemu", "cache"):
         if getattr(options, name):
             words += ["--" + name, str(getattr(options, name))]
     words += ["--walks", options.walks] if options.walks != "auto" else []

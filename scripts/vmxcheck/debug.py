@@ -15,6 +15,7 @@ from typing import Dict, List, Optional
 
 from . import elf
 from .backends import Chooser
+from .backends.bochs import Bochs
 from .backends.base import Boot
 from .config import Section
 from .errors import NothingToTest, Problem
@@ -60,7 +61,11 @@ def start(options: argparse.Namespace, settings: Settings, sections: List[Sectio
         argv = backend.command(Boot(image, words, section.smp, section.memory, folder)).argv
         print("%s is in %s:%d (%s at %#x), image %s on %s %s" % (
             identity, place.file, place.line, place.symbol or "its body", place.address, section.name, backend.target(), backend.cpu))
-        if backend.name == "bochs":
+        if isinstance(backend, Bochs):
+            if not backend.has_debugger():
+                raise Problem("--gdb: this Bochs is built without its debugger")
+            if "-rc" not in argv:
+                argv += backend.debugger(folder)
             return _bochs(argv, folder, symbols, place)
         return _qemu(argv, folder, symbols, place, top)
 
@@ -89,8 +94,6 @@ def _qemu(argv: List[str], folder: Path, symbols: Path, place: elf.Place, top: P
 
 def _bochs(argv: List[str], folder: Path, symbols: Path, place: elf.Place) -> int:
     """Bochs' own debugger: a prompt in this terminal."""
-    if "-rc" not in argv:
-        raise Problem("--gdb: this Bochs is built without its debugger")
     table = sorted((value, name) for name, value in elf.symbols(symbols).items() if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name))
     (folder / "symbols").write_text("".join("%x %s\n" % entry for entry in table))
     (folder / "continue").write_text('ldsym global "symbols"\nlb %#x\nc\n' % place.address)

@@ -29,6 +29,7 @@ class Emulator:
         self._fifo: Optional[int] = None
         self._pidfd: Optional[int] = None
         self._gone: List[int] = []
+        self._fatal = launch.fatal
         self.exited = False
         serial_is_stdout = launch.serial is None
         try:
@@ -103,6 +104,8 @@ class Emulator:
         data = self._read(self._talk)
         if not data:
             return
+        if self._fatal and self._fatal in (self._head + self._tail)[-len(self._fatal):] + data:
+            self.exited = True
         room = KEPT_OUTPUT - len(self._head)
         self._head += data[:room]
         self._tail = (self._tail + data[room:])[-KEPT_OUTPUT:] if room < len(data) else self._tail

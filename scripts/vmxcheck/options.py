@@ -92,6 +92,10 @@ def run_parser() -> argparse.ArgumentParser:
     add("--backend", action="append", default=[], metavar="NAME[,NAME]",
         help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
     add("--cpu", metavar="MODEL", help="processor model, of Bochs (default: tigerlake) or QEMU")
+    add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1: fetched from the Debian release that has it, "
+        "and kept in the cache")
+    add("--qemu", metavar="VERSION", help="the same for QEMU, such as 11.1")
+    add("--cache", type=Path, metavar="DIR", help="where emulators and kernels of Debian are kept (default: ~/.cache/vmxcheck)")
     add("--timeout", metavar="SECONDS", help="how long an image may go without progress (0: no limit)")
     add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
     add("--walks", choices=("auto", "whole", "brief"), default="auto",

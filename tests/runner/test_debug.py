@@ -73,7 +73,7 @@ class Debugging(unittest.TestCase):
         done = program(*self.config, "--backend", "bochs", "--gdb", "self.middle", stdin="bt\nc\nq\n")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"self\.middle is in tests/images/fault\.c:\d+ \(test_\d at 0x[0-9a-f]+\), image \S+ on bochs-")
-        self.assertRegex(done.stdout, r"\(0\) Breakpoint 1, .*\n.*\n.*\(test_\d\+0\)")
+        self.assertRegex(done.stdout, r"\(0\) Breakpoint 1, .*\n.*\n.*\(test_\d\+0+\)")
         self.assertRegex(done.stdout, r"\(run_selected\+")  # the stack, with names
         self.assertIn("# begin self.middle\n", done.stdout)
 

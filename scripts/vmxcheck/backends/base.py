@@ -32,6 +32,7 @@ class Launch:
 
     argv: List[str]
     serial: Optional[str] = None
+    fatal: Optional[bytes] = None  # when the emulator says this the machine is dead, though it may go on itself
 
 
 class Backend:

@@ -18,6 +18,9 @@ from .base import Backend, Boot, Launch, dies_with_us, output_of, without_networ
 # Bochs wants a VGA BIOS even when nobody runs it; this is the smallest that it takes, so no package is needed.
 NO_VGA_BIOS = b"\x55\xaa\x01\xcb" + bytes(507) + b"\x35"
 
+# Up to 3.0 a panic that ends it; from 3.1 on a warning, behind which it runs on with the processor shut down.
+TRIPLE_FAULT = b"exception with no resolution"
+
 _BOCHSRC = """\
 config_interface: textconfig
 display_library: rfb, options="timeout=0"
@@ -76,16 +79,27 @@ class Bochs(Backend):
         (folder / "image.rom").write_bytes(patched_rom(boot.image, boot.command_line))
         (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
         os.mkfifo(folder / "serial")
-        return Launch(self.arguments(folder), "serial")
+        return Launch(self.arguments(folder), "serial", TRIPLE_FAULT)
 
     def arguments(self, folder: Path) -> List[str]:
         """Bochs with the bochsrc of that folder, which will be its working folder."""
         # The display listens on a TCP port; in a network namespace of its own nobody sees it and two never clash.
         argv = [*without_network(), *dies_with_us(), self._tool, "-q", "-f", "bochsrc"]
-        if re.search(r"^\s*-rc\b", self._help(), re.MULTILINE):  # built with the debugger, which waits for a command
-            (folder / "continue").write_text("c\n")
-            argv += ["-rc", "continue"]
+        if self.has_debugger() and not self._debugger_on_request():  # it waits for a command
+            argv += self.debugger(folder)
         return argv
+
+    def has_debugger(self) -> bool:
+        return bool(re.search(r"^\s*-rc\b", self._help(), re.MULTILINE))
+
+    def _debugger_on_request(self) -> bool:
+        """From 3.0 on the debugger of a build that has it is off until it is asked for, and Bochs twice as fast without."""
+        return bool(re.search(r"^\s*-debugger\b", self._help(), re.MULTILINE))
+
+    def debugger(self, folder: Path) -> List[str]:
+        """The words that start it with its debugger, which runs the commands in the folder's file `continue`."""
+        (folder / "continue").write_text("c\n")
+        return (["-debugger"] if self._debugger_on_request() else []) + ["-rc", "continue"]
 
     def start_failed(self, output: str) -> bool:
         return bool(re.search(r"(?i)\[RFB\s*\].*(PANIC|could not (bind|listen))", output))
@@ -93,9 +107,10 @@ class Bochs(Backend):
     def last_words(self, output: str) -> str:
         """The panic, if it was one; asking for the shutdown port is how an image ends."""
         panics = re.findall(r">>PANIC<< (.*)", output)
+        fault = re.search(r"exception\(\): (.*%s)" % TRIPLE_FAULT.decode(), output)
+        if fault:
+            return "triple fault; Bochs: " + fault.group(1)[:200]
         for panic in panics:
-            if "exception with no resolution" in panic:
-                return "triple fault; Bochs: " + panic.strip()[:200]
             if "shutdown requested" not in panic:
                 return "Bochs: " + panic.strip()[:200]
         if panics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -33,7 +33,7 @@ class L0Options:
         group = parser.add_argument_group("--backend kvm-on-bochs: Linux KVM as the hypervisor under test")
         group.add_argument("--l0-kernel", metavar="PACKAGE|FILE", help="its kernel: a Debian package, a .deb, a vmlinuz "
                            "(default: linux-image-cloud-amd64, Linux 6.1)")
-        group.add_argument("--l0-cache", type=Path, metavar="DIR", help="where kernels are kept (default: ~/.cache/vmxcheck)")
+        group.add_argument("--l0-cache", type=Path, metavar="DIR", help="where kernels are kept (default: as --cache)")
         group.add_argument("--l0-vmm", choices=MONITORS, default=MONITORS[0], help="who runs the images there: our own small "
                            "monitor or this machine's QEMU")
         group.add_argument("--kvm-param", action="append", default=[], metavar="NAME=VALUE",
@@ -41,14 +41,14 @@ class L0Options:
 
     @classmethod
     def of(cls, options: argparse.Namespace, backends: List[str]) -> "L0Options":
-        chosen = cls(options.l0_kernel, options.l0_cache, options.l0_vmm, tuple(map(_canonical, options.kvm_param)))
+        chosen = cls(options.l0_kernel, options.l0_cache or options.cache, options.l0_vmm, tuple(map(_canonical, options.kvm_param)))
         names = [word.partition("=")[0] for word in chosen.parameters]
         for name, word in zip(names, chosen.parameters):
             if word in _HOPELESS:
                 raise Problem("--kvm-param %s: %s" % (word, _HOPELESS[word]))
             if names.count(name) > 1:
                 raise Problem("--kvm-param %s is there more than once" % name)
-        if chosen.words() and "kvm-on-bochs" not in backends:
+        if replace(chosen, cache=options.l0_cache).words() and "kvm-on-bochs" not in backends:
             raise Problem("%s is for --backend kvm-on-bochs" % chosen.words()[0])
         return chosen
 
