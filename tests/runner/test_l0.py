@@ -346,6 +346,38 @@ class Kernels(unittest.TestCase):
         self.assertEqual(self.get(str(self.folder / "k.deb")).release, "6.1.0-9")
         self.assertEqual(self.get(str(self.folder / "vmlinuz")).modules(), self.get(str(self.folder / "k.deb")).modules())
 
+    def test_modules_may_be_in_usr(self) -> None:
+        self.script("dpkg-deb", 'mkdir -p "$3/boot" "$3/usr/lib/modules/6.1.0-9"; cp "$2" "$3/boot/vmlinuz-6.1.0-9"; '
+                    'cp $F/kvm*.ko "$3/usr/lib/modules/6.1.0-9/"')
+        self.assertEqual([path.name for path in self.get().modules()], ["kvm.ko", "kvm-intel.ko"])
+
+    def test_a_kernel_in_several_packages(self) -> None:
+        self.script("apt-cache", """case "$3" in
+linux-image-cloud-amd64) echo 'Depends: linux-image-6.1.0-9 (= 6.1.9)' ;;
+linux-image-6.1.0-9) echo 'Depends: linux-base (>= 4), linux-binary-6.1.0-9 (= 6.1.9), linux-modules-6.1.0-9 (= 6.1.9)' ;;
+*) exit 1 ;; esac""")
+        self.script("apt-get", """for name; do :; done
+case "$*" in
+*--print-uris*) echo "'http://x.org/$name.deb' $name.deb 100 " ;;
+*) echo $name >$name.deb ;; esac""")
+        self.script("dpkg-deb", """to="$3/usr/lib/modules/6.1.0-9"; mkdir -p "$to"; case "$2" in
+*linux-binary*) cp $F/vmlinuz "$to/vmlinuz" ;;
+*linux-modules*) cp $F/kvm*.ko "$to/" ;; esac""")
+        found = self.get()
+        self.assertEqual((found.release, [path.name for path in found.modules()]), ("6.1.0-9", ["kvm.ko", "kvm-intel.ko"]))
+        self.assertEqual(self.said, ["fetching http://x.org/linux-%s-6.1.0-9.deb" % part for part in ("image", "binary", "modules")])
+        # As files: any of them finds the others beside it.
+        for part in ("binary", "modules", "image"):
+            (self.folder / ("linux-%s-6.1.0-9_6.1.9_amd64.deb" % part)).write_bytes(part.encode())
+        for part in ("binary", "image"):
+            self.assertEqual(len(self.get(str(self.folder / ("linux-%s-6.1.0-9_6.1.9_amd64.deb" % part))).modules()), 2)
+        (self.folder / "linux-modules-6.1.0-9_6.1.9_amd64.deb").unlink()
+        with self.assertRaisesRegex(Problem, "kvm-intel is not in it: is its linux-modules-.* beside it"):
+            self.get(str(self.folder / "linux-binary-6.1.0-9_6.1.9_amd64.deb"))
+        (self.folder / "linux-binary-6.1.0-9_6.1.9_amd64.deb").unlink()
+        with self.assertRaisesRegex(Problem, "is no kernel: .*no linux-binary-"):
+            self.get(str(self.folder / "linux-image-6.1.0-9_6.1.9_amd64.deb"))
+
     def test_a_vmlinuz_needs_its_modules_unless_kvm_is_built_in(self) -> None:
         boot, modules = self.folder / "boot", self.folder / "lib/modules/6.1.0-9/kernel"
         boot.mkdir()
@@ -393,7 +425,7 @@ class Kernels(unittest.TestCase):
         cut.write_bytes(self.bzimage()[:-30])
         empty.write_bytes(b"")
         small.write_bytes(self.bzimage(b"\x7fELF\1"))
-        takes = "--l0-kernel takes a Debian package"
+        takes = "--l0-kernel takes a version such as"
         for wanted, word in (("/nowhere/k.deb", "No such file.*" + takes), (str(self.folder), "Is a directory.*" + takes),
                              (str(self.folder / "kvm.ko"), "not a Linux kernel.*" + takes), ("Bad Name", "neither a file nor.*" + takes),
                              ("", "'': neither a file nor"), (str(cut), "cut cannot be unpacked .*Fetch it again"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..errors import Problem
+from ..known import version_number
 from ..l0 import disk, kernel, qemu
 from ..l0.machine import CONSOLE, MAILBOX, Guest, Job, Machine
 from .base import Boot, Launch
@@ -50,11 +51,16 @@ clock: sync=none, time0=1700000000
 # Most of it saves time: each self-test, calibration or wait that Linux leaves out is a second of Bochs.
 _COMMAND_LINE = (
     "console=ttyS0,115200 loglevel=4 rdinit=/init panic=-1 oops=panic reboot=t "
-    "clearcpuid=aperfmperf "  # Bochs has no such MSRs
     "hpet=disable iomem=relaxed "  # for the kick (l0/kick.c)
     "tsc_early_khz=%d tsc=reliable no_timer_check nokaslr mitigations=off random.trust_cpu=on cryptomgr.notests "
     "audit=0 nowatchdog lsm= initcall_blacklist=load_system_certificate_list,trace_eval_init,init_kprobe_trace,"
     "cubictcp_register,init_evm,crypto_kdf108_init,hugetlb_init" % (IPS // 1000))
+
+# What Bochs does not have though its CPUID says so: the MSRs of APERF and MPERF, and the sizes of leaf 0DH for XSAVES and
+# XSAVEC, over which Linux does without XSAVE, and 7.x panics. Before 5.18 Linux takes numbers alone.
+_CLEARED = "clearcpuid=aperfmperf,xsaves,xsavec"
+_CLEARED_BY_NUMBER = "clearcpuid=124,323,321"
+_FIRST_WITH_NAMES = (5, 18)
 
 
 class KvmOnBochs(Bochs):
@@ -173,13 +179,14 @@ class KvmOnBochs(Bochs):
         assert self._kernel
         self._boots += 1
         memory = MEMORY[self._options.monitor]
+        cleared = _CLEARED if version_number(self.version()) >= _FIRST_WITH_NAMES else _CLEARED_BY_NUMBER
         folder = Path(tempfile.mkdtemp(prefix="vmxcheck-l0-"))
         files = {"init": (self._built / "init").read_bytes()}
         files.update({path.name: path.read_bytes() for path in self._kernel.modules()})
         if self._options.monitor == "qemu":
             files.update(qemu.files(self.settings.tool("QEMU", "qemu-system-x86_64").path or ""))
         disk.write(folder / "disk", (self._built / "loader.bin").read_bytes(), self._kernel.vmlinux.read_bytes(),
-                   disk.initramfs(files), " ".join([_COMMAND_LINE, *self._options.qualified()]), memory << 20)
+                   disk.initramfs(files), " ".join([_COMMAND_LINE, cleared, *self._options.qualified()]), memory << 20)
         (folder / "bochsrc").write_text(_BOCHSRC.format(cpu=self.cpu, ips=IPS, memory=memory, mailbox=MAILBOX, console=CONSOLE))
         (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
         bios = self._bios()

@@ -19,15 +19,16 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, List, Mapping, Optional, Tuple
+from typing import Callable, List, Mapping, Optional
 
 from ..errors import Problem
+from ..provision.debian import KERNEL_RELEASES, complaint, find, run
 
 DEFAULT = "linux-image-cloud-amd64"  # Debian 12: Linux 6.1
 MODULES = ("irqbypass", "kvm", "kvm-intel")  # in the order of loading
 BUILT_IN = b"kvm_intel.nested\0"  # a parameter of it, as the kernel itself names it
 INSTEAD = "or name a kernel that is here: --l0-kernel FILE.deb"
-CHOICES = "--l0-kernel takes a Debian package such as %s, its .deb, or a vmlinuz" % DEFAULT
+CHOICES = "--l0-kernel takes a version such as 6.12, a Debian package such as %s, its .deb, or a vmlinuz" % DEFAULT
 BROKEN = "is it whole? Fetch it again (apt-get download)"
 
 
@@ -71,7 +72,7 @@ def cache_folder(option: Optional[Path], environment: Mapping[str, str]) -> Path
 
 
 def get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kernel:
-    """The kernel of a package, of a .deb or of a vmlinuz (None: the default), from the cache if it is there."""
+    """The kernel of a version, a package, a .deb or a vmlinuz (None: the default), from the cache if it is there."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with open(cache / "lock", "w", encoding="utf-8") as lock:
@@ -83,7 +84,7 @@ def get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kerne
 
 def _get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kernel:
     if wanted and ("/" in wanted or wanted.endswith(".deb") or os.path.exists(wanted)):
-        return _from_file(Path(wanted), cache, "--l0-kernel " + wanted)
+        return _from_files(_with_companions(Path(wanted)), cache, "--l0-kernel " + wanted)
     package = DEFAULT if wanted is None else wanted
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package):
         raise Problem("--l0-kernel %s: neither a file nor the name of a package; %s" % (package or "''", CHOICES))
@@ -91,8 +92,8 @@ def _get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kern
     if name.exists() and (cache / name.read_text().strip() / "release").exists():
         return Kernel(cache / name.read_text().strip())
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as folder:
-        deb = _fetch(package, Path(folder), say)
-        kernel = _from_file(deb, cache, "the package " + package)
+        debs = (_of_a_release if re.fullmatch(r"\d+\.\d+", package) else _fetch)(package, Path(folder), cache, say)
+        kernel = _from_files(debs, cache, "the package " + package)
     name.write_text(kernel.folder.name + "\n")
     return kernel
 
@@ -100,93 +101,129 @@ def _get(wanted: Optional[str], cache: Path, say: Callable[[str], None]) -> Kern
 # ---- fetching
 
 
-def _run(*words: str, cwd: Optional[Path] = None) -> Tuple[int, str]:
-    try:
-        done = subprocess.run(words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              env={**os.environ, "LC_ALL": "C"})
-    except OSError as error:
-        return -1, "E: %s: %s" % (words[0], error.strerror)
-    return done.returncode, done.stdout.decode("utf-8", "replace")
+def _depends(stanza: str) -> List[str]:
+    match = re.search(r"^Depends: (.*)$", stanza, re.MULTILINE)
+    return re.findall(r"(?:^|, )([a-z0-9][a-z0-9.+-]+)", match.group(1)) if match else []
 
 
-def _complaint(output: str) -> str:
-    lines = [line for line in output.splitlines() if line.startswith(("E: ", "Err:"))] or output.splitlines()[-1:]
-    return lines[-1][:300] if lines else "no reason given"
+def _parts(package: str, show: Callable[[str], str]) -> List[str]:
+    """
+    The packages that a kernel is made of. One such as linux-image-cloud-amd64 is empty and depends on the kernel of the
+    day; from Linux 6.19 on that is empty too, and depends on linux-binary-RELEASE and linux-modules-RELEASE.
+    """
+    depends = _depends(show(package))
+    real = next((name for name in depends if re.match(r"linux-image-[0-9]", name)), package)
+    if re.match(r"linux-image-[0-9]+\.[0-9]+\.[0-9]", package):
+        real = package
+    depends = depends if real == package else _depends(show(real))
+    return [real] + [name for name in depends if re.match(r"linux-(binary|modules)-[0-9]", name)]
 
 
-def _real_package(package: str) -> str:
-    """A package such as linux-image-cloud-amd64 is empty and depends on the kernel of the day."""
-    status, output = _run("apt-cache", "show", "--no-all-versions", package)
-    if status:
-        raise Problem("the kernel package %s is not known to apt (%s): run apt-get update as root, %s"
-                      % (package, _complaint(output), INSTEAD))
-    match = re.search(r"^Depends: .*?\b(linux-image-[0-9]\S*)", output, re.MULTILINE)
-    return match.group(1) if match and not re.match(r"linux-image-[0-9]+\.[0-9]+\.[0-9]", package) else package
+def _fetch(package: str, folder: Path, _cache: Path, say: Callable[[str], None]) -> List[Path]:
+    """By this machine's own apt."""
+    def show(name: str) -> str:
+        status, output = run(["apt-cache", "show", "--no-all-versions", name])
+        if status:
+            raise Problem("the kernel package %s is not known to apt (%s): run apt-get update as root, %s"
+                          % (name, complaint(output), INSTEAD))
+        return output
+
+    return [_fetch_one(name, folder, say) for name in _parts(package, show)]
 
 
-def _fetch(package: str, folder: Path, say: Callable[[str], None]) -> Path:
-    real = _real_package(package)
-    status, output = _run("apt-get", "download", "--print-uris", real)
+def _fetch_one(package: str, folder: Path, say: Callable[[str], None]) -> Path:
+    status, output = run(["apt-get", "download", "--print-uris", package])
     match = re.search(r"^'(\S+)' (\S+\.deb) \d+ (?:SHA256:([0-9a-f]{64}))?", output, re.MULTILINE)
     if status or not match:
         raise Problem("apt does not say where the kernel package %s is (%s): run apt-get update as root, %s"
-                      % (real, _complaint(output), INSTEAD))
+                      % (package, complaint(output), INSTEAD))
     address, _, checksum = match.groups()
     say("fetching %s" % address)
-    status, output = _run("apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", real, cwd=folder)
-    found = list(folder.glob("*.deb"))
+    before = set(folder.glob("*.deb"))
+    status, output = run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", package], folder)
+    found = set(folder.glob("*.deb")) - before
     if status or not found:
         raise Problem("the kernel package %s cannot be fetched from %s (%s): is there a network? Run apt-get update as root, %s"
-                      % (real, address, _complaint(output), INSTEAD))
-    if checksum and hashlib.sha256(found[0].read_bytes()).hexdigest() != checksum:
+                      % (package, address, complaint(output), INSTEAD))
+    deb = found.pop()
+    if checksum and hashlib.sha256(deb.read_bytes()).hexdigest() != checksum:
         raise Problem("%s is not what apt promised: its SHA256 is not %s" % (address, checksum))
-    return found[0]
+    return deb
+
+
+def _of_a_release(version: str, folder: Path, cache: Path, say: Callable[[str], None]) -> List[Path]:
+    """The kernel of the Debian release that has that version of Linux."""
+    release = find(DEFAULT, version, KERNEL_RELEASES, cache, say)
+    return release.download(_parts(DEFAULT, release.show), folder)
 
 
 # ---- unpacking
 
 
-def _from_file(path: Path, cache: Path, what: str) -> Kernel:
-    """`what`: the file, as the user knows it."""
+def _with_companions(path: Path) -> List[Path]:
+    """A .deb of a kernel in several packages, and the others of it beside it."""
+    match = re.match(r"linux-(?:image|binary|modules)-([^_]+)_", path.name)
+    if path.suffix != ".deb" or not match:
+        return [path]
+    return sorted({path, *(other for part in ("binary", "modules")
+                           for other in path.parent.glob("linux-%s-%s_*.deb" % (part, match.group(1))))})
+
+
+def _from_files(paths: List[Path], cache: Path, what: str) -> Kernel:
+    """One vmlinuz, or the .debs of one kernel. `what`: it, as the user knows it."""
+    stamp = hashlib.sha256()
     try:
-        stamp = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in paths:
+            stamp.update(path.read_bytes())
     except OSError as error:
         raise Problem("%s: %s; %s" % (what, error.strerror, CHOICES)) from None
-    kernel = Kernel(cache / ("kernel-" + stamp))
+    kernel = Kernel(cache / ("kernel-" + stamp.hexdigest()[:16]))
     if (kernel.folder / "release").exists():
         return kernel
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=cache) as temporary:
         part = Path(temporary) / "kernel"
         part.mkdir()
-        if path.suffix == ".deb":
+        if paths[0].suffix == ".deb":
             tree = Path(temporary) / "tree"
-            status, output = _run("dpkg-deb", "-x", str(path), str(tree))
-            if status:
-                raise Problem("%s cannot be unpacked (%s): %s" % (what, _complaint(output), BROKEN))
-            images = sorted(tree.glob("boot/vmlinuz-*"))
+            for path in paths:
+                status, output = run(["dpkg-deb", "-x", str(path), str(tree)])
+                if status:
+                    raise Problem("%s cannot be unpacked (%s): %s" % (what, complaint(output), BROKEN))
+            images = [found for places in ("boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz", "lib/modules/*/vmlinuz")
+                      for found in sorted(tree.glob(places))]
             if not images:
-                raise Problem("%s is no kernel: there is no boot/vmlinuz-* in it; %s" % (what, CHOICES))
-            _unpack(images[0], tree, part, what)
+                raise Problem("%s is no kernel: there is neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz in it%s; %s" % (
+                    what, ", and no linux-binary-*.deb of it beside it" if paths[0].name.startswith("linux-") else "", CHOICES))
+            _unpack(images[0], _module_folders(tree), part, what,
+                    "not in it: is its linux-modules-*.deb beside it? Or name the package, and apt fetches all of it")
         else:
-            _unpack(path, path.resolve().parent.parent, part, what)
+            folders = _module_folders(paths[0].resolve().parent.parent)
+            # An installed kernel may be usr/lib/modules/RELEASE/vmlinuz itself.
+            _unpack(paths[0], [*folders, paths[0].resolve().parent.parent], part, what,
+                    "not in %s: put it there, or name the kernel's .deb" % (folders[0] / _release(paths[0].read_bytes(), what)))
         shutil.rmtree(kernel.folder, ignore_errors=True)
         part.rename(kernel.folder)
     return kernel
 
 
-def _unpack(image: Path, tree: Path, to: Path, what: str) -> None:
+def _module_folders(tree: Path) -> List[Path]:
+    """Where a tree has the modules of each release."""
+    return [tree / "lib/modules", tree / "usr/lib/modules"]
+
+
+def _unpack(image: Path, module_folders: List[Path], to: Path, what: str, where: str) -> None:
+    """`where`: where its modules are not, with the remedy, should they be missing."""
     data = image.read_bytes()
     release = _release(data, what)
     vmlinux = _payload(data, what)
     (to / "vmlinux").write_bytes(vmlinux)
-    modules = tree / "lib/modules" / release
+    folders = [folder / release for folder in module_folders]
     for name in MODULES:
-        found = sorted(modules.rglob(name + ".ko*"))
+        found = [path for folder in folders for path in sorted(folder.rglob(name + ".ko*"))]
         if found:
             (to / (name + ".ko")).write_bytes(_without_extras(_decompressed(found[0].read_bytes(), str(found[0])), str(found[0])))
         elif name == MODULES[-1] and BUILT_IN not in vmlinux:
-            raise Problem("%s (%s) has no KVM built in, and its module %s is not in %s: put it there, or name the kernel's .deb"
-                          % (what, release, name, modules))
+            raise Problem("%s (%s) has no KVM built in, and its module %s is %s" % (what, release, name, where))
     (to / "release").write_text(release + "\n")
 
 

@@ -11,11 +11,12 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 from ..errors import Problem
 
 RELEASES = ("bullseye", "bookworm", "trixie", "forky", "sid")  # from the oldest
+KERNEL_RELEASES = ("bullseye", "bookworm", "bookworm-backports", "trixie", "trixie-backports", "forky", "sid")
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 ARCHITECTURE = "amd64"
 
@@ -100,17 +101,41 @@ class Release:
             raise Problem("apt cannot say what the package %s of Debian %s depends on (%s)" % (package, self.name, complaint(output)))
         return ["%s=%s" % pair for pair in found]
 
-    def unpack(self, packages: Sequence[str], to: Path) -> None:
-        """Fetch packages (NAME or NAME=VERSION), and unpack them into one folder."""
-        debs = self._folder / "cache" / "debs"
-        debs.mkdir(parents=True, exist_ok=True)
+    def show(self, package: str) -> str:
+        """Apt's record of the newest version of a package."""
+        self.update()
+        status, output = self._apt("show", "--no-all-versions", package)
+        if status:
+            raise Problem("Debian %s has no package %s (%s)" % (self.name, package, complaint(output)))
+        return output
+
+    def download(self, packages: Sequence[str], to: Path) -> List[Path]:
+        """Fetch packages (NAME or NAME=VERSION) into a folder that has no others."""
+        to.mkdir(parents=True, exist_ok=True)
         self._say("fetching %d package%s of Debian %s" % (len(packages), "s"[len(packages) == 1:], self.name))
-        status, output = self._apt("download", *packages, cwd=debs)
-        found = sorted(debs.glob("*.deb"))
+        status, output = self._apt("download", *packages, cwd=to)
+        found = sorted(to.glob("*.deb"))
         if status or len(found) < len(packages):
             raise Problem("packages of Debian %s cannot be fetched (%s): is there a network?" % (self.name, complaint(output)))
-        for deb in found:
+        return found
+
+    def unpack(self, packages: Sequence[str], to: Path) -> None:
+        """Fetch packages, and unpack them into one folder."""
+        for deb in self.download(packages, self._folder / "cache" / "debs"):
             status, output = run(["dpkg-deb", "-x", str(deb), str(to)])
             if status:
                 raise Problem("%s cannot be unpacked (%s)" % (deb.name, complaint(output)))
             deb.unlink()
+
+
+def find(package: str, version: str, releases: Sequence[str], cache: Path, say: Callable[[str], None]) -> Release:
+    """The oldest of the releases whose package has that version, or one that begins with it."""
+    has: Dict[str, str] = {}
+    for name in releases:
+        release = Release(name, cache / "debian" / name, say)
+        has[name] = release.version(package)
+        plain = has[name].partition(":")[2] or has[name]
+        if plain == version or plain.startswith((version + ".", version + "+", version + "-", version + "~")):
+            return release
+    raise Problem("no Debian release has %s %s; there are %s" % (package, version, ", ".join(
+        "%s (%s)" % (number, name) for name, number in has.items() if number)))

@@ -14,10 +14,10 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, List, Tuple
 
 from ..errors import Problem
-from .debian import RELEASES, Release
+from .debian import RELEASES, find
 
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADERS = ("usr/lib64/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2", LIBRARIES + "/ld-linux-x86-64.so.2",
@@ -67,7 +67,7 @@ def _make(kind: str, version: str, cache: Path, folder: Path, say: Callable[[str
     recipe = RECIPES[kind]
     if not re.fullmatch(r"\d+(\.\d+)*", version):
         raise Problem("--%s %s: it is a version, such as %s" % (kind, version, recipe.example))
-    release = _release_with(recipe.package, version, cache, say)
+    release = find(recipe.package, version, RELEASES, cache, say)
     # Of what it depends on the libraries are enough: no service, font or desktop is of any use here.
     packages = [package for package in release.closure(recipe.package)
                 if package.startswith("lib") or package.partition("=")[0] == recipe.package]
@@ -80,18 +80,6 @@ def _make(kind: str, version: str, cache: Path, folder: Path, say: Callable[[str
         (part / kind).chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
-
-
-def _release_with(package: str, version: str, cache: Path, say: Callable[[str], None]) -> Release:
-    has: Dict[str, str] = {}
-    for name in RELEASES:
-        release = Release(name, cache / "debian" / name, say)
-        has[name] = release.version(package)
-        plain = has[name].partition(":")[2] or has[name]
-        if plain == version or plain.startswith((version + ".", version + "+", version + "-", version + "~")):
-            return release
-    raise Problem("no Debian release has %s %s; there are %s" % (package, version, ", ".join(
-        "%s (%s)" % (number, name) for name, number in has.items() if number)))
 
 
 def _starter(kind: str, recipe: Recipe, tree: Path, folder: Path) -> str:
