@@ -9,6 +9,7 @@
 #include "machine/memory.h"
 #include "x86/cpu.h"
 #include "x86/processor.h"
+#include "x86/quiet.h"
 
 extern u32 boot_magic, boot_information;
 extern u8 image_start[], image_end[];
@@ -101,6 +102,7 @@ void boot_main(void)
 
 	cpu_fatal_hook = fatal;
 	cpu_init();
+	machine_quiet();
 	main(&boot_info);
 	boot_end();
 }

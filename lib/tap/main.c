@@ -14,6 +14,7 @@
 #include "x86/feature.h"
 #include "x86/model.h"
 #include "x86/page.h"
+#include "x86/quiet.h"
 #include "x86/state.h"
 #include "x86/time.h"
 #include "x86/user.h"
@@ -207,6 +208,7 @@ static void run_test(const struct test *test, u32 number)
 
 	if (met) {
 		change_fixture(test);
+		guarded(test, machine_quiet_again);
 		guarded(test, test->fixture->begin);
 	}
 	if (!report_failures() && !report_skip_reason[0]) {

@@ -47,16 +47,24 @@ void apic_write(enum apic_register reg, u32 value)
 		*xapic_register(base, reg) = value;
 }
 
+/* The entries of the local vector table, in the order in which processors got them: how many there are says the version. */
+static const enum apic_register lvt[] = {
+	APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR, APIC_LVT_PMI, APIC_LVT_THERMAL, APIC_LVT_CMCI,
+};
+
 void apic_init(void)
 {
-	static const enum apic_register lvt[] = {
-		APIC_LVT_TIMER, APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR,
-	};
-
 	wrmsr(IA32_APIC_BASE, apic_base() | APIC_BASE_ENABLE);
-	apic_write(APIC_SVR, APIC_SVR_ENABLE | APIC_SPURIOUS_VECTOR);
-	for (size_t i = 0; i < ARRAY_SIZE(lvt); i++)
+
+	/* Masked before the APIC is enabled by software: none may come in between. */
+	const u32 last = apic_read(APIC_VERSION) >> 16 & 0xff;
+
+	for (size_t i = 0; i < ARRAY_SIZE(lvt) && i <= last; i++)
 		apic_write(lvt[i], APIC_LVT_MASKED);
+	apic_write(APIC_TIMER_INITIAL, 0);
+	apic_write(APIC_SVR, APIC_SVR_ENABLE | APIC_SPURIOUS_VECTOR);
+	apic_write(APIC_ESR, 0);	/* one write shows the errors, the next one that there are no more */
+	apic_write(APIC_ESR, 0);
 	apic_write(APIC_TPR, 0);
 }
 
@@ -88,6 +96,14 @@ bool apic_in_service(u8 vector)
 bool apic_requested(u8 vector)
 {
 	return vector_bit(APIC_IRR, vector);
+}
+
+bool apic_is_busy(void)
+{
+	for (u32 word = 0; word < 8; word++)
+		if (apic_read(APIC_ISR + word * 0x10) || apic_read(APIC_IRR + word * 0x10))
+			return true;
+	return false;
 }
 
 static void send(u32 to_apic_id, u32 command)

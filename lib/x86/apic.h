@@ -7,7 +7,7 @@
 /* Register offsets in xAPIC mode; the x2APIC MSR is 800H + offset / 16. */
 enum apic_register {
 	APIC_ID = 0x20, APIC_VERSION = 0x30, APIC_TPR = 0x80, APIC_PPR = 0xa0, APIC_EOI = 0xb0, APIC_LDR = 0xd0,
-	APIC_DFR = 0xe0, APIC_SVR = 0xf0, APIC_ISR = 0x100, APIC_TMR = 0x180, APIC_IRR = 0x200, APIC_ESR = 0x280,
+	APIC_DFR = 0xe0, APIC_SVR = 0xf0, APIC_ISR = 0x100, APIC_TMR = 0x180, APIC_IRR = 0x200, APIC_ESR = 0x280, APIC_LVT_CMCI = 0x2f0,
 	APIC_ICR = 0x300, APIC_ICR_HIGH = 0x310, APIC_LVT_TIMER = 0x320, APIC_LVT_THERMAL = 0x330,
 	APIC_LVT_PMI = 0x340, APIC_LVT_LINT0 = 0x350, APIC_LVT_LINT1 = 0x360, APIC_LVT_ERROR = 0x370,
 	APIC_TIMER_INITIAL = 0x380, APIC_TIMER_CURRENT = 0x390, APIC_TIMER_DIVIDE = 0x3e0, APIC_SELF_IPI = 0x3f0,
@@ -25,7 +25,7 @@ enum {
 #define APIC_SPURIOUS_VECTOR 0xef
 #define APIC_LAST_XAPIC_ID 254		/* 255 is all of them */
 
-/* Enable the APIC, mask all of its local interrupts, TPR 0. */
+/* Enable the APIC; mask all local interrupts that there are, stop the timer, no errors, TPR 0. */
 void apic_init(void);
 
 bool apic_is_x2apic(void);
@@ -44,6 +44,9 @@ void apic_eoi(void);
 /* Is the vector's bit set in ISR (being serviced) or IRR (requested)? */
 bool apic_in_service(u8 vector);
 bool apic_requested(u8 vector);
+
+/* Is any interrupt in service or requested? */
+bool apic_is_busy(void);
 
 /* Send: delivery mode and vector, to an APIC id, to itself, or to all but itself; waits until sent. */
 void apic_send_ipi(u32 to_apic_id, u32 delivery);

@@ -5,6 +5,7 @@
 #include "x86/cpu.h"
 #include "x86/feature.h"
 #include "x86/processor.h"
+#include "x86/quiet.h"
 #include "x86/state.h"
 #include "x86/wait.h"
 
@@ -94,7 +95,7 @@ void ap_main(u32 slot)
 		cpu_yield();
 	if (ap_use_x2apic && !apic_is_x2apic())
 		apic_enable_x2apic();
-	apic_init();
+	machine_quiet_processor();
 	cpu->apic_id = apic_id();
 	cpu->woken = false;
 	asm volatile("" : : : "memory");
