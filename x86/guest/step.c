@@ -143,6 +143,8 @@ TEST("guest.db.rf", "IRET with RF=1 suppresses an instruction breakpoint once")
 	expect_eq(without.frame.rip, (u64)user_nops);
 }
 
+static volatile u8 written;
+
 /* "Certain debug exceptions may clear bits 0-3. The remaining contents of the DR6 register are never cleared". */
 TEST("guest.db.dr6_keeps", "a #DB clears neither BD, BS nor BT of one before")
 {
@@ -153,9 +155,9 @@ TEST("guest.db.dr6_keeps", "a #DB clears neither BD, BS nor BT of one before")
 	expect_bits(read_dr6(), DR6_BT, DR6_BT);
 
 	/* And one of another kind leaves BS, too. */
-	write_dr0((u64)user_nops);
-	write_dr7(DR7_FIXED | 1);	/* DR0: an instruction */
-	const struct fault stopped = TRY(user_nops());
+	write_dr0((u64)&written);
+	write_dr7(DR7_FIXED | 1 | 1 << 16);	/* DR0: a write of a byte */
+	const struct fault stopped = TRY(written = 1; asm volatile("nop" : : : "memory"));
 	write_dr7(DR7_FIXED);
 	write_dr0(0);
 	expect_fault(stopped, VECTOR_DB, 0);
