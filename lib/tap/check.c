@@ -173,6 +173,26 @@ bool check_between(const char *file, u32 line, const char *text, u64 low, u64 ac
 	return check_failed(file, line, text, wanted, found);
 }
 
+bool check_filled(const char *file, u32 line, const char *text, const volatile void *memory, size_t first, size_t end,
+		  u8 value)
+{
+	const volatile u8 *const bytes = memory;
+	char what[TEXT], wanted[32], found[32];
+
+	for (size_t i = first; i < end; i++) {
+		const u8 byte = bytes[i];
+
+		if (byte == value)
+			continue;
+		snprintf(what, TEXT, "byte %#lx of %s", i, text);
+		snprintf(wanted, sizeof(wanted), "%#x, as it was filled", value);
+		snprintf(found, sizeof(found), "%#x", byte);
+		return check_failed(file, line, what, wanted, found);
+	}
+	check_passed();
+	return true;
+}
+
 bool check_fault(const char *file, u32 line, const char *text, const struct fault *fault, u8 vector, u32 error_code)
 {
 	const struct fault wanted_fault = { .raised = true, .vector = vector, .error_code = error_code };

@@ -24,6 +24,8 @@
  * only where the processor's model is one that the suite knows (x86/model.h), and a note anywhere else.
  */
 #define expect_reserved(actual, mask)	check_reserved_bits(HERE, #actual, (u64)(actual), (u64)(mask))
+/* Bytes first to end - 1 of the memory still have the value that they were filled with; the first that has not is named. */
+#define expect_filled(memory, first, end, value)	check_filled(HERE, #memory, memory, first, end, value)
 #define fail_check(text, expected, actual)	check_failed(HERE, text, expected, actual)
 
 #define require(condition)		check_required(expect(condition))
@@ -49,6 +51,8 @@ bool check_equal(const char *file, u32 line, const char *text, u64 actual, u64 e
 bool check_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask, u64 expected);
 bool check_between(const char *file, u32 line, const char *text, u64 low, u64 actual, u64 high);
 bool check_reserved_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask);
+bool check_filled(const char *file, u32 line, const char *text, const volatile void *memory, size_t first, size_t end,
+		  u8 value);
 bool check_fault(const char *file, u32 line, const char *text, const struct fault *fault, u8 vector, u32 error_code);
 bool check_no_fault(const char *file, u32 line, const char *text, const struct fault *fault);
 

@@ -110,9 +110,8 @@ TEST("apic.tprshadow.cr8_write", "MOV to CR8 sets VTPR[7:4], clears the rest of 
 			expect_eq(apic_read(APIC_TPR), 0x50);
 		}
 	write_cr8(0);
-	for (u32 i = 0; i < PAGE_SIZE; i++)
-		if (i / 4 != APIC_TPR / 4 && page[i] != 0xa5)
-			expect_eq(i, PAGE_SIZE);	/* the first byte that changed */
+	expect_filled(page, 0, APIC_TPR, 0xa5);
+	expect_filled(page, APIC_TPR + 4, PAGE_SIZE, 0xa5);
 }
 
 TEST("apic.tprshadow.cr8_gp", "MOV to CR8 with any of bits 63:4 set raises #GP(0)", NEEDS(PROC_USE_TPR_SHADOW))

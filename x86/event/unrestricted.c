@@ -102,9 +102,9 @@ TEST("feat.ug.pae_pdpte", "Entering PAE paging under EPT loads the PDPTEs, and e
 {
 	u64 *pdpt = page_alloc(), loaded[4];
 
-	/* Bits 11:9 are ignored: they tell the four apart, and the fields from the table's address. */
+	/* Each names another page; what an exit saves in bits 11:9 is undefined. */
 	for (u64 i = 0; i < 4; i++)
-		loaded[i] = pdpt[i] = (physical_address(boot_pd) + i * PAGE_SIZE) | i << 9 | PAGE_PRESENT;
+		loaded[i] = pdpt[i] = (physical_address(boot_pd) + i * PAGE_SIZE) | PAGE_PRESENT;
 	pae_pdpt_address = physical_address(pdpt);
 	use_unrestricted_guest();
 	vmcs_use_msr_bitmap();
@@ -115,13 +115,13 @@ TEST("feat.ug.pae_pdpte", "Entering PAE paging under EPT loads the PDPTEs, and e
 	expect_bits(vmcs_read(VM_ENTRY_CONTROLS), control_bit(ENTRYCTL_IA32E_MODE_GUEST), 0);
 	for (u32 i = 0; i < 4; i++) {
 		CASE("PDPTE%u", i);
-		expect_eq(vmcs_read(pdpte_fields[i]), loaded[i]);
+		expect_bits(vmcs_read(pdpte_fields[i]), ~0xe00ull, loaded[i]);
 		pdpt[i] = 0;			/* the processor has its own by now */
 	}
 	go_on();
 	expect_call_at(pae_again);
 	for (u32 i = 0; i < 4; i++) {
 		CASE("PDPTE%u, the table in memory changed", i);
-		expect_eq(vmcs_read(pdpte_fields[i]), loaded[i]);
+		expect_bits(vmcs_read(pdpte_fields[i]), ~0xe00ull, loaded[i]);
 	}
 }

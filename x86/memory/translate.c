@@ -144,7 +144,20 @@ TEST("ept.translate.5level", "With walk length 5 bits 56:48 choose the entry of 
 	expect_access_works(READ, LINEAR);
 	expect_access_works(FETCH, LINEAR);
 
-	/* Entry 0 is the one that is used: the first fetch of the guest has nowhere to go without it. */
+	/* Each bit from 48 on that an address can have chooses another entry. */
+	for (unsigned int bit = 48; bit < physical_address_width(); bit++) {
+		CASE("guest-physical address bit %u", bit);
+		page_map(LINEAR, GUEST_PHYSICAL | BIT(bit), PAGE_PRESENT | PAGE_WRITE);
+		pml5[BIT(bit) >> 48] = pml5[0];
+		ept_flush();
+		expect_access_works(READ, LINEAR);
+		pml5[BIT(bit) >> 48] = 0;
+		ept_flush();
+		guest_access(READ, LINEAR);
+		expect_exit(EXIT_EPT_VIOLATION, .physical = GUEST_PHYSICAL | BIT(bit));
+	}
+
+	/* Entry 0 is the one that is used without them: the first fetch of the guest has nowhere to go without it. */
 	pml5[1] = pml5[0];
 	pml5[0] = 0;
 	ept_flush();

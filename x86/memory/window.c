@@ -18,8 +18,15 @@ void restore_window(void)
 	ept_flush();
 }
 
+void write_back_window(void)
+{
+	asm volatile("wbinvd" : : : "memory");
+}
+
 void use_window(void)
 {
+	if (physical_address_width() < 36)
+		skip("needs a physical address of 36 bits (CPUID.80000008H:EAX[7:0])");
 	window_page = page_alloc();
 	memset(window_page, 0xc3, PAGE_SIZE);
 	vmcs_use_ept();

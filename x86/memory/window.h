@@ -18,6 +18,12 @@ extern u8 *window_page;
 /* EPT on; LINEAR -> GUEST_PHYSICAL by a supervisor page that may all, -> window_page by RWX, write-back. */
 void use_window(void);
 
+/*
+ * Write the page back to memory. Behind this it may be read and executed by any memory type. A write of another type than
+ * the host's write-back has no promise: "Intel does not support this practice" (SDM Vol. 3A, "Programming the PAT").
+ */
+void write_back_window(void);
+
 /* Give the window back what use_window gave it: all levels RWX, and flush. */
 void restore_window(void);
 
