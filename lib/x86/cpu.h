@@ -73,6 +73,12 @@ void cpus_recall(void);
 unsigned int cpus_lost(void);
 
 /*
+ * An APIC ID that no processor has, be it enabled or not: by the MADT, or because the suite uses all that came when all
+ * were called. False: it cannot be told, or there is none below 255.
+ */
+bool cpus_unused_apic_id(u32 *id);
+
+/*
  * Run fn(argument) on processor n (1 and up) and wait until it has returned; n = 0
  * runs it here. The fault that ended it, or one with the message that there is no
  * processor n. Throws if it has not returned after ten seconds.

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Other processors: their start, their work, and what becomes of one that does not come back (SDM Vol. 3A, "MP Initialization"). */
+#include "machine/acpi.h"
+#include "machine/madt.h"
 #include "machine/memory.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -147,17 +149,33 @@ static void prepare_first_start(unsigned int most)
 	ap_end = most;
 }
 
-/* APIC IDs of the others that are to be started; none: they are not known. */
+/* APIC IDs of the others that are to be started, if they are known: by a MADT that lists as many as the command line promises. */
 struct listed {
+	bool known;
 	u32 ids[MAX_CPUS];
 	unsigned int count;
 };
 
+static struct listed list_others(unsigned int most)
+{
+	const struct acpi_table *madt = acpi_find("APIC");
+	const bool has_x2apic = has_feature(FEATURE_X2APIC);
+	struct listed others = { .known = false };
+	u32 ids[MAX_CPUS];
+	const unsigned int all = madt ? madt_processors(madt, ids, most) : 0;
+
+	for (unsigned int i = 0; i < all && others.count < most - 1; i++)
+		if (ids[i] != cpus[0].apic_id && (ids[i] <= APIC_LAST_XAPIC_ID || has_x2apic))
+			others.ids[others.count++] = ids[i];
+	others.known = all && (!cpus_expected || others.count == most - 1);
+	return others;
+}
+
 static void send(const struct listed *to, u32 delivery)
 {
-	if (!to->count)
+	if (!to->known)
 		apic_send_ipi_others(delivery);
-	for (unsigned int i = 0; i < to->count; i++)
+	for (unsigned int i = 0; to->known && i < to->count; i++)
 		apic_send_ipi(to->ids[i], delivery);
 }
 
@@ -215,22 +233,26 @@ static void settle_mode(unsigned int all)
 static void start_others(void)
 {
 	const unsigned int most = cpus_expected && cpus_expected < MAX_CPUS ? cpus_expected : MAX_CPUS;
-	struct listed listed = { .count = 0 };
 
 	if (most > 1)
 		start_page = memory_low_page();
 	if (!start_page)
 		return;
-	const unsigned int expected = !cpus_expected && listed.count ? listed.count + 1 : most;
-	const bool known = cpus_expected || listed.count;
 
+	const struct listed listed = list_others(most);
+	const unsigned int expected = listed.known ? listed.count + 1 : most;
+	const bool count_is_known = cpus_expected || listed.known;
+
+	for (unsigned int i = 0; listed.known && i < listed.count; i++)
+		if (listed.ids[i] > APIC_LAST_XAPIC_ID)
+			use_x2apic();
 	prepare_first_start(most);
 	send(&listed, APIC_DELIVERY_INIT);
 	delay_us(INIT_TO_SIPI_US);
 	send(&listed, APIC_DELIVERY_SIPI | start_page >> 12);
 	if (!have_come(expected, SIPI_TO_SIPI_MS)) {
 		send(&listed, APIC_DELIVERY_SIPI | start_page >> 12);
-		have_come(expected, known ? KNOWN_COME_WITHIN_MS : UNKNOWN_COME_WITHIN_MS);
+		have_come(expected, count_is_known ? KNOWN_COME_WITHIN_MS : UNKNOWN_COME_WITHIN_MS);
 	}
 
 	const unsigned int all = count(has_arrived, __atomic_exchange_n(&ap_next, CLOSED, __ATOMIC_SEQ_CST));
@@ -246,6 +268,26 @@ unsigned int cpus_online(void)
 		start_others();
 	}
 	return online;
+}
+
+static bool is_ours(u32 id)
+{
+	for (unsigned int n = 0; n < online + lost; n++)
+		if (numbered[n]->apic_id == id)
+			return true;
+	return false;
+}
+
+bool cpus_unused_apic_id(u32 *id)
+{
+	const void *madt = acpi_find("APIC");
+
+	if (cpus_online() == 1 || (!madt && ap_parked))
+		return false;
+	for (*id = APIC_LAST_XAPIC_ID; *id; --*id)
+		if (!is_ours(*id) && !(madt && madt_has_id(madt, *id)))
+			return true;
+	return false;
 }
 
 /* ---- Starting one again */

@@ -244,32 +244,68 @@ TEST("guest.cpuid.reserved", "the reserved bits of leaf 1 are 0")
 	expect_reserved(c.eax, 0xf000c000);
 }
 
-static struct cpuid other_leaf;
-static void ask_leaf(void *leaf)
+/* What CPUID says on another processor. */
+static struct cpuid there;
+static void ask(void *leaf)
 {
-	other_leaf = cpuid(*(u32 *)leaf, 0);
+	there = cpuid(*(u32 *)leaf, 0);
 }
 
-TEST("guest.cpuid.smp", "CPUID says the same of each processor, but for the APIC id", NEEDS(NEED_CPUS(2)))
+static struct cpuid cpuid_on(u32 n, u32 leaf)
 {
-	static u32 leaves[] = { 0, 1, 7, 0xd, 0x80000000, 0x80000001, 0x80000008 };
+	const struct fault fault = on_cpu(n, ask, &leaf);
+
+	expect_no_fault(fault);
+	return there;
+}
+
+/* The whole one by leaf 0BH, where that leaf says something; else the 8 bits of leaf 1. */
+static u32 initial_apic_id(u32 n)
+{
+	const struct cpuid topology = cpuid_on(n, 0xb);
+
+	if (cpuid_on(n, 0).eax >= 0xb && topology.ebx)
+		return topology.edx;
+	return cpuid_on(n, 1).ebx >> 24;
+}
+
+/* What is a processor's own in leaf 1: its APIC ID, and what a hypervisor below the first one alone hides (VMX, SMX, OSXSAVE). */
+static struct cpuid without_own(u32 leaf, struct cpuid c)
+{
+	if (leaf == 1) {
+		c.ebx = 0;
+		c.ecx &= ~(u32)(BIT(5) | BIT(6) | BIT(27));
+	}
+	return c;
+}
+
+/* Cores of other types, or of other steppings, may differ in what CPUID says: nothing forbids it. */
+static void note_differences(u32 n)
+{
+	static const u32 leaves[] = { 0, 1, 7, 0xd, 0x80000000, 0x80000001, 0x80000008 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++) {
-		struct cpuid mine = cpuid(leaves[i], 0);
+		const u32 leaf = leaves[i];
 
-		if (leaves[i] > cpuid(leaves[i] & 0x80000000, 0).eax)
-			continue;
-		const struct fault fault = on_cpu(1, ask_leaf, &leaves[i]);
-		if (leaves[i] == 1) {
-			expect((other_leaf.ebx ^ mine.ebx) >> 24);
-			mine.ebx = other_leaf.ebx;
-			/* A hypervisor below this processor alone hides VMX and SMX; CR4.OSXSAVE is each one's own. */
-			const u32 own = BIT(5) | BIT(6) | BIT(27);
+		if (leaf <= cpuid(leaf & 0x80000000, 0).eax &&
+		    !same(without_own(leaf, cpuid(leaf, 0)), without_own(leaf, cpuid_on(n, leaf))))
+			note("processor %u differs from processor 0 in CPUID leaf %#x", n, leaf);
+	}
+}
 
-			mine.ecx = (mine.ecx & ~own) | (other_leaf.ecx & own);
+TEST("guest.cpuid.smp", "CPUID gives each processor an APIC ID of its own", NEEDS(NEED_CPUS(2)))
+{
+	static u32 ids[MAX_CPUS];
+
+	for (u32 n = 0; n < cpus_online(); n++) {
+		CASE("processor %u", n);
+		ids[n] = initial_apic_id(n);
+		if (cpuid_on(n, 1).ecx >> 21 & 1)	/* x2APIC: "Consistency of APIC IDs and CPUID" */
+			expect_eq(cpuid_on(n, 1).ebx >> 24, ids[n] & 0xff);
+		for (u32 other = 0; other < n; other++) {
+			CASE("processors %u and %u, ID %#x", other, n, ids[n]);
+			expect(ids[n] != ids[other]);
 		}
-		CASE("leaf %#x", leaves[i]);
-		expect_no_fault(fault);
-		expect(same(mine, other_leaf));
+		note_differences(n);
 	}
 }

@@ -122,13 +122,18 @@ TEST("guest.smp.ipi_all", "an IPI to all, itself included, arrives at all", NEED
 	share(0x66, to_all, all_get_it);
 }
 
+static u32 unused_id;
+
 static void to_nobody(u32 command)
 {
-	apic_send_ipi(0x7e, command);
+	apic_send_ipi(unused_id, command);
 }
 
-TEST("guest.smp.ipi_nobody", "an IPI to an APIC id that nobody has arrives nowhere", NEEDS(NEED_CPUS(2)))
+/* "IPIs ... to ... nonexistent local APICs" may be "resent repeatedly" ("System and APIC Bus Arbitration"). */
+TEST("guest.smp.ipi_nobody", "an IPI to an APIC ID that no processor has arrives at none", NEEDS(NEED_CPUS(2), MAY_STOP))
 {
+	if (!cpus_unused_apic_id(&unused_id))
+		skip("needs an APIC ID of which it is known that no processor has it");
 	share(0x67, to_nobody, nobody_gets_it);
 	apic_write(APIC_ESR, 0);
 }
@@ -244,7 +249,8 @@ TEST("guest.init.registers", "INIT leaves CR0 but for CD and NW, CR4, RFLAGS, DR
 
 	expect_eq(report->cr0 & ~(u32)(CR0_CD | CR0_NW), CR0_ET);
 	expect_eq(report->cr4, 0);
-	expect_eq(report->eflags & ~(u32)RFLAGS_ARITHMETIC, RFLAGS_FIXED);
+	/* Bits 31:22 are undefined (note 1 of the table of processor states). */
+	expect_bits(report->eflags, (BIT(22) - 1) & ~(u64)RFLAGS_ARITHMETIC, RFLAGS_FIXED);
 	expect_eq(report->dr7, 0x400);
 	expect_eq(report->ds, 0);
 	expect_eq(report->ss, 0);
