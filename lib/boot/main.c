@@ -99,6 +99,7 @@ void boot_main(void)
 	boot_add_to_command_line(patched_command_line);
 	read_way();
 	boot_info.command_line = command_line;
+	hostile_boot(command_line, boot_magic, boot_information);
 
 	cpu_fatal_hook = fatal;
 	cpu_init();

@@ -2,6 +2,7 @@
 #include "tap/report.h"
 
 #include "console/console.h"
+#include "hostile/hostile.h"
 #include "libc/printf.h"
 #include "libc/string.h"
 #include "x86/model.h"
@@ -103,6 +104,7 @@ void check_case(const char *format, const u64 values[4])
 
 void check_passed(void)
 {
+	hostile_check();
 	checks++;
 }
 

@@ -195,6 +195,7 @@ static void run_test(const struct test *test, u32 number)
 	bool skipped = false;
 
 	print("# begin %s\n", test->id);
+	hostile_test_begins(test->id);
 	console_drain();		/* whatever the test does to the machine: it is known which one it was */
 	report_begin(test);
 	/* A processor may be broken enough to fault where a need is looked up. */
@@ -215,6 +216,7 @@ static void run_test(const struct test *test, u32 number)
 		ask_for_needs(test);
 		const struct fault fault = TRY(test->run(test->data));
 
+		hostile_test_ends();
 		check_ended_well(test, &fault);
 		check_all_asked(test);
 	}
@@ -224,6 +226,10 @@ static void run_test(const struct test *test, u32 number)
 	if (!report_checks() && !skipped)
 		check_failed(test->file, test->line, "the test checks something", "at least 1 check", "none");
 
+	if (hostile_broke_off()) {
+		print("ok %u - %s: %s # SKIP %s\n", number, test->id, test->title, report_skip_reason);
+		return;
+	}
 	if (skipped && !report_failures())
 		print("ok %u - %s: %s # SKIP %s\n", number, test->id, test->title, report_skip_reason);
 	else

@@ -142,7 +142,7 @@ static bool parse_word(const char *word, size_t length)
 		if (same((struct text){ word, name }, words[i].name))
 			return words[i].parse((struct text){ word + name + 1, length - name - 1 });
 	snprintf(copy, sizeof(copy), "%.*s", (int)length, word);
-	return tap_image_word(copy);
+	return hostile_word(copy) || tap_image_word(copy);
 }
 
 /* Does one of the comma-separated patterns match? */

@@ -22,6 +22,13 @@ vmx_enter:
 	cmovz %rsp, %rdx
 	mov $HOST_RSP, %eax
 	vmwrite %rdx, %rax
+#ifdef VMXCHECK_CHECK_BUILD
+	mov $1f, %eax			/* the phase of an entry: hostile.nops (lib/hostile) */
+	sub hostile_nops(%rip), %rax
+	jmp *%rax
+	.fill 31, 1, 0x90
+1:
+#endif
 	test %rsi, %rsi
 	mov 0(%rdi), %rax
 	mov 8(%rdi), %rbx

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "hostile/hostile.h"
 #include "vmx/guest.h"
 #include "vmx/use.h"
 #include "x86/apic.h"
@@ -89,9 +90,11 @@ struct outcome guest_enter(void)
 	if (apic_timer)
 		arm_apic_timer();
 	recovery_set(guest.recovery);
+	hostile_before_entry();
 	guest_running = true;
 	result = vmx_enter(&guest.regs, !guest.launched, guest.host_rsp);
 	guest_running = false;
+	hostile_after_entry();
 	guest.recovery = recovery_current();
 	recovery_set(host);
 	if (apic_timer)

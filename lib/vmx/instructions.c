@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "hostile/hostile.h"
 #include "vmx/fields.h"
 #include "vmx/instructions.h"
 #include "x86/processor.h"
@@ -48,7 +49,7 @@ static struct outcome outcome_of(const struct fault *fault, u64 flags, u64 *rfla
 
 struct outcome vmxon(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmxon (%1)", , "r"(region_address));
+	return EXECUTE("vmxon (%1)", , "r"(hostile_operand(region_address)));
 }
 
 struct outcome vmxoff(u64 *rflags)
@@ -58,12 +59,12 @@ struct outcome vmxoff(u64 *rflags)
 
 struct outcome vmclear(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmclear (%1)", , "r"(region_address));
+	return EXECUTE("vmclear (%1)", , "r"(hostile_operand(region_address)));
 }
 
 struct outcome vmptrld(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmptrld (%1)", , "r"(region_address));
+	return EXECUTE("vmptrld (%1)", , "r"(hostile_operand(region_address)));
 }
 
 struct outcome vmptrst(u64 *region_address, u64 *rflags)

@@ -34,6 +34,7 @@ u32 apic_read(enum apic_register reg)
 {
 	const u64 base = apic_base();
 
+	HOSTILE_GAP();
 	return is_x2apic(base) ? rdmsr(x2apic_msr(reg)) : *xapic_register(base, reg);
 }
 
@@ -108,6 +109,8 @@ bool apic_is_busy(void)
 
 static void send(u32 to_apic_id, u32 command)
 {
+	if (hostile_ipi(to_apic_id, command))
+		return;
 	command |= APIC_ICR_ASSERT;
 	if (apic_is_x2apic()) {
 		wrmsr(x2apic_msr(APIC_ICR), (u64)to_apic_id << 32 | command);

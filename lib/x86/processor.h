@@ -2,6 +2,7 @@
 /* Single instructions as functions. None of them recovers from a fault: see x86/fault.h. */
 #pragma once
 
+#include "hostile/hostile.h"
 #include "libc/types.h"
 #include "x86/msr.h"
 
@@ -53,19 +54,25 @@ static inline struct cpuid cpuid(u32 leaf, u32 subleaf)
 	struct cpuid c;
 
 	asm volatile("cpuid" : "=a"(c.eax), "=b"(c.ebx), "=c"(c.ecx), "=d"(c.edx) : "a"(leaf), "c"(subleaf));
+	HOSTILE_CPUID(leaf, subleaf, &c);
 	return c;
 }
 
 static inline u64 rdmsr(u32 msr)
 {
 	u32 low, high;
+	u64 UNUSED value;
 
+	if (HOSTILE_RDMSR(msr, &value))
+		return value;
 	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
 	return (u64)high << 32 | low;
 }
 
 static inline void wrmsr(u32 msr, u64 value)
 {
+	if (HOSTILE_WRMSR(msr, value))
+		return;
 	asm volatile("wrmsr" : : "c"(msr), "a"((u32)value), "d"((u32)(value >> 32)) : "memory");
 }
 
@@ -73,6 +80,7 @@ static inline u64 rdtsc(void)
 {
 	u32 low, high;
 
+	HOSTILE_GAP();
 	asm volatile("lfence; rdtsc" : "=a"(low), "=d"(high) : : "memory");
 	return (u64)high << 32 | low;
 }
@@ -131,14 +139,18 @@ DEFINE_DR_ACCESS(7)
 #define DEFINE_PORT_ACCESS(type, suffix)					\
 static inline type in##suffix(u16 port)						\
 {										\
-	type value;								\
+	type value = (type)~0u;							\
 										\
+	if (HOSTILE_ABSENT(port))						\
+		return value;							\
 	asm volatile("in" #suffix " %1, %0" : "=a"(value) : "Nd"(port) : "memory"); \
 	return value;								\
 }										\
 										\
 static inline void out##suffix(u16 port, type value)				\
 {										\
+	if (HOSTILE_ABSENT(port))						\
+		return;								\
 	asm volatile("out" #suffix " %0, %1" : : "a"(value), "Nd"(port) : "memory"); \
 }
 

@@ -73,6 +73,7 @@ static void wait_for_work(struct cpu *cpu)
 
 static void do_work(struct cpu *cpu)
 {
+	hostile_processor_works();
 	cpu->work_fault = TRY(cpu->work(cpu->work_argument));
 }
 
@@ -91,6 +92,7 @@ void ap_main(u32 slot)
 	struct cpu *cpu = &cpus[slot];
 
 	cpu_load_tables(cpu);
+	hostile_processor_starts();
 	cpu->came_in_x2apic = apic_is_x2apic();
 	cpu->arrived = true;
 	while (!mode_is_settled)
