@@ -2,6 +2,7 @@
 /* Devices: the PIT and the I/O APIC as a source of interrupts, and those that do not answer. */
 #include "hostile/internal.h"
 
+#include "machine/memory.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/processor.h"
@@ -78,6 +79,20 @@ bool hostile_ipi(u32 to_apic_id, u32 command)
 	redirect(2, last, apic_id() << 24);
 	hostile_pit_once(delay);
 	return true;
+}
+
+static void remove_each_second(u64 start, u64 end, u64 kbytes)
+{
+	for (u64 at = start; kbytes && at < end; at += kbytes << 11)
+		memory_remove(at, at + (kbytes << 10));
+}
+
+void hostile_memory_map(void)
+{
+	extern u8 image_end[];
+
+	remove_each_second(0, BIT(20), hostile.low_holes);
+	remove_each_second(((u64)image_end + PAGE_SIZE - 1) & ~(PAGE_SIZE - 1ull), MEMORY_LIMIT, hostile.holes);
 }
 
 static const struct {

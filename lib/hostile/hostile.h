@@ -26,6 +26,7 @@ struct hostile {
 	u64 late_start, late_work;	/* milliseconds, of processors but the first */
 	u64 tsc, tsc_adjust, tsc_skew;
 	u64 gaps, seed;			/* one in so many hooks takes 100 microseconds */
+	u64 holes, low_holes;		/* KBytes: blocks of this size that alternate, RAM and none; below 1 MiB */
 	u64 break_off;			/* one test in so many ends in its middle */
 	u64 entry, firmware;		/* ENTRY_...: state that the image is entered with; what a firmware left on */
 };
@@ -53,6 +54,9 @@ void hostile_after_entry(void);
 /* The operand of VMXON, VMCLEAR, VMPTRLD: a copy where a processor of another width takes the address for another. */
 const u64 *hostile_operand(const u64 *operand);
 
+/* The map is known but for what this takes away. */
+void hostile_memory_map(void);
+
 void hostile_processor_starts(void);
 void hostile_processor_works(void);
 
@@ -71,6 +75,7 @@ static inline bool hostile_ipi(UNUSED u32 to_apic_id, UNUSED u32 command) { retu
 static inline void hostile_before_entry(void) { }
 static inline void hostile_after_entry(void) { }
 static inline const u64 *hostile_operand(const u64 *operand) { return operand; }
+static inline void hostile_memory_map(void) { }
 static inline void hostile_processor_starts(void) { }
 static inline void hostile_processor_works(void) { }
 static inline void hostile_check(void) { }

@@ -7,6 +7,7 @@
  */
 #include "hostile/internal.h"
 
+#include "machine/memory.h"
 #include "vmx/controls.h"
 #include "vmx/vmcs.h"
 #include "x86/fault.h"
@@ -108,7 +109,7 @@ static void patch(u64 *entry, u64 value)
 
 static void patch_table(u64 table, unsigned int level)
 {
-	for (u32 i = 0; i < 512 && table < memory_end; i++) {
+	for (u32 i = 0; i < 512 && memory_is_ram(table, table + PAGE_SIZE); i++) {
 		u64 *entry = (u64 *)table + i;
 		const u64 was = *entry;
 

@@ -36,6 +36,8 @@ static const struct {
 	{ "tsc_skew", &hostile.tsc_skew, NULL },
 	{ "gaps", &hostile.gaps, NULL },
 	{ "seed", &hostile.seed, NULL },
+	{ "holes", &hostile.holes, NULL },
+	{ "low_holes", &hostile.low_holes, NULL },
 	{ "break_off", &hostile.break_off, NULL },
 	{ "entry", &hostile.entry, entry_names },
 	{ "firmware", &hostile.firmware, firmware_names },

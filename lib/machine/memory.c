@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "hostile/hostile.h"
 #include "machine/memory.h"
 
 enum { MOST_RANGES = 128 };
@@ -98,6 +99,7 @@ void memory_source_is(const char *name)
 
 void memory_map_ends(void)
 {
+	hostile_memory_map();
 	unused = ram;
 }
 
