@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The wait-for-SIPI state, which only another processor can end. An image of its own: a target may keep events
- * blocked behind it for good, and then the rest of its run says nothing.
+ * The wait-for-SIPI state, which only another processor can end: so a processor that did not boot waits, and the one that did
+ * sends. A target may keep events blocked behind it: the processor that waited is started afresh after each test.
  */
+#include "vmxtest/other.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -32,44 +33,51 @@ static void enter_inactive(u32 activity)
 	guest_run(guest_does_nothing);
 }
 
-/* What the other processor does until this one, in its guest, has seen the SIPI; it may come to wait for it late. */
-static u32 waiting_apic_id;
-static volatile bool exited;
-
+/* What the processor that waits is to be sent. */
 struct sent {
 	u8 sipi;
 	bool interrupt;		/* one before the SIPI */
 };
 
-static void send_to_waiting_cpu(void *argument)
+static struct sent wanted;
+static volatile bool waits;
+
+static void send(void)
 {
-	const struct sent *sent = argument;
+	const u32 to = cpu_number(1)->apic_id;
 
 	delay_us(20000);
-	if (sent->interrupt) {
-		apic_send_ipi(waiting_apic_id, APIC_DELIVERY_FIXED | VECTOR);
+	if (wanted.interrupt) {
+		apic_send_ipi(to, APIC_DELIVERY_FIXED | VECTOR);
 		delay_us(2000);
 	}
-	sipi_until(waiting_apic_id, sent->sipi, exited, 10 * WAIT_MS);
+	sipi_until(to, wanted.sipi, !waits, 10 * WAIT_MS);	/* it may come to wait for it late */
+}
+
+/* Run body() on the processor that waits, and send what each wait_for() in it wants. */
+static void with_sender(void (*body)(void))
+{
+	waits = false;
+	vmx_other_start(1, body);
+	while (wait_for_other(waits || on_cpu_done(1), 10 * WAIT_MS) && !on_cpu_done(1))
+		send();
+	vmx_other_end(1);
 }
 
 static u32 saved_blocking;
 
 static void wait_for(struct sent sent)
 {
-	waiting_apic_id = apic_id();
-	exited = false;
-	on_cpu_start(1, send_to_waiting_cpu, &sent);
+	wanted = sent;
+	waits = true;
 	enter_inactive(ACTIVITY_WAIT_FOR_SIPI);
-	exited = true;
-	on_cpu_wait(1);
+	waits = false;
 	wait_for_nothing();	/* a last SIPI may be under way, of no effect here */
 	saved_blocking = vmcs_read(GUEST_INTERRUPTIBILITY_STATE);
 	nmi_unblock();		/* if the exit leaves them blocked, that is save.intr_sipi's business */
 }
 
-TEST("after.activity.wait_sipi", "in wait-for-SIPI a SIPI exits with its vector",
-     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+static void exit_by_each_vector(void)
 {
 	static const u8 vectors[] = { 0x5a, 0xa5, 0x00, 0xff };
 
@@ -80,8 +88,13 @@ TEST("after.activity.wait_sipi", "in wait-for-SIPI a SIPI exits with its vector"
 	}
 }
 
-TEST("after.activity.wait_sipi_blocks", "an entry to wait-for-SIPI holds interrupts until a SIPI exits",
-     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, PIN_EXTERNAL_INTERRUPT_EXITING, NEED_CPUS(2)))
+TEST("after.activity.wait_sipi", "in wait-for-SIPI a SIPI exits with its vector",
+     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+{
+	with_sender(exit_by_each_vector);
+}
+
+static void hold_interrupt(void)
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	for (u32 i = 0; i < 2; i++) {
@@ -93,13 +106,24 @@ TEST("after.activity.wait_sipi_blocks", "an entry to wait-for-SIPI holds interru
 	}
 }
 
-TEST("save.intr_sipi", "a SIPI exit saves no blocking by NMI or SMI", NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+TEST("after.activity.wait_sipi_blocks", "an entry to wait-for-SIPI holds interrupts until a SIPI exits",
+     NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, PIN_EXTERNAL_INTERRUPT_EXITING, NEED_CPUS(2)))
+{
+	with_sender(hold_interrupt);
+}
+
+static void look_at_blocking(void)
 {
 	for (u32 i = 0; i < 2; i++) {
 		wait_for((struct sent){ .sipi = 0x5a });
 		expect_exit(EXIT_SIPI);
 		expect_eq(saved_blocking, 0);
 	}
+}
+
+TEST("save.intr_sipi", "a SIPI exit saves no blocking by NMI or SMI", NEEDS(CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+{
+	with_sender(look_at_blocking);
 }
 
 static const u32 ticks[] = { 0, TIMER_TICKS };
@@ -126,8 +150,7 @@ TEST("after.preempt.shutdown", "the VMX-preemption timer ends shutdown",
 	expect_timer_ends(ACTIVITY_SHUTDOWN);
 }
 
-TEST("after.preempt.wait_sipi", "the VMX-preemption timer does not end wait-for-SIPI",
-     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+static void outlive_timer(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(ticks); i++) {
 		CASE("timer %u", ticks[i]);
@@ -135,4 +158,10 @@ TEST("after.preempt.wait_sipi", "the VMX-preemption timer does not end wait-for-
 		wait_for((struct sent){ .sipi = 0x5a });
 		expect_exit(EXIT_SIPI, .qualification = 0x5a, .rip = (u64)guest_start);
 	}
+}
+
+TEST("after.preempt.wait_sipi", "the VMX-preemption timer does not end wait-for-SIPI",
+     NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER, CAP_MISC_ACTIVITY_WAIT_FOR_SIPI, NEED_CPUS(2)))
+{
+	with_sender(outlive_timer);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* INIT and SIPI in VMX non-root operation (SDM Vol. 3C, "Other Causes of VM Exits"): on a second processor. */
+#include "vmxtest/other.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -8,7 +9,6 @@
 /* Milliseconds for what must not come. */
 enum { QUIET_MS = 10 };
 
-static struct vmcs_region *other_vmxon_region, *other_vmcs;
 static volatile bool in_guest, exited, stop;
 static struct outcome outcome;
 static u64 activity, interruptibility;
@@ -19,45 +19,27 @@ static void guest_waits(void)
 	wait_for_other(stop, 3 * WAIT_MS);
 }
 
-/* The second processor becomes a host with a guest of its own. */
-static void run_guest_there(UNUSED void *argument)
+static void run_guest_there(void)
 {
-	const u64 vmcs_there = physical_address(other_vmcs);
-
-	vmx_on_with(other_vmxon_region);
-	require_outcome(vmclear(&vmcs_there, NULL), SUCCEED);
-	require_outcome(vmptrld(&vmcs_there, NULL), SUCCEED);
-	guest_baseline();
 	outcome = guest_run(guest_waits);
 	activity = vmcs_read(GUEST_ACTIVITY_STATE);
 	interruptibility = vmcs_read(GUEST_INTERRUPTIBILITY_STATE);
 	exited = true;
-	require_outcome(vmclear(&vmcs_there, NULL), SUCCEED);
-	vmx_off();
-}
-
-/* A target may have reset it, then or at VMXOFF: for the tests behind this one it is needed. */
-static void bring_back(void)
-{
-	if (!wait_for_other(on_cpu_done(1), WAIT_MS))
-		require(cpu_restart(1));
 }
 
 /* Let the other processor run its guest, send it this, and wait for the exit; then end the guest. */
 static void send_to_guest(u32 delivery, u64 limit_ms)
 {
-	other_vmxon_region = vmcs_region_alloc();
-	other_vmcs = vmcs_region_alloc();
 	in_guest = exited = stop = false;
 	outcome = (struct outcome){ .kind = OUTCOME_NONE };
 
-	on_cpu_start(1, run_guest_there, NULL);
+	vmx_other_start(1, run_guest_there);
 	require(wait_for_other(in_guest, WAIT_MS));
 	apic_send_ipi(cpu_number(1)->apic_id, delivery);
 	wait_for_other(exited, limit_ms);
 	stop = true;
 	expect(wait_for_other(exited, WAIT_MS));
-	bring_back();
+	vmx_other_end(1);
 }
 
 TEST("exec.init.exit", "An INIT exits from VMX non-root operation", NEEDS(NEED_CPUS(2)))
