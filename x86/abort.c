@@ -7,6 +7,7 @@
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
+#include "x86/wait.h"
 
 enum abort_indicator { NO_ABORT = 0, ABORT_SAVING_MSRS = 1, ABORT_LOADING_MSRS = 4 };
 
@@ -86,16 +87,14 @@ static unsigned int start_case(const struct exit_case *this)
 	list[2] = list[0];
 	progress = NOT_STARTED;
 	on_cpu_start(n, run_case, (void *)this);
-	for (u32 i = 0; i < 20000 && progress < IN_GUEST && cpu_number(n)->work; i++)
-		delay_us(10);
+	wait_for_other(progress >= IN_GUEST || on_cpu_done(n), WAIT_MS);
 	return n;
 }
 
-/* The processor had time enough to end its exit; a short time, for one that tries over and over may write a log of it. */
+/* The processor had time enough to end its exit. */
 static void wait_for_end(void)
 {
-	for (u32 i = 0; i < 100 && progress != BEHIND_EXIT && indicator() == NO_ABORT; i++)
-		delay_us(10);
+	wait_for_other(progress == BEHIND_EXIT || indicator() != NO_ABORT, WAIT_MS);
 }
 
 /* What the processor says once the case has been started; a bad list is made good in the end, and must not matter. */
@@ -109,8 +108,7 @@ static bool expect_abort(const struct exit_case *this)
 	wait_for_end();
 	expect_eq(progress, IN_GUEST);
 	list[1] = list[0];
-	for (u32 i = 0; i < 100 && progress != BEHIND_EXIT; i++)
-		delay_us(10);
+	wait_for_other(progress == BEHIND_EXIT, 1);
 	if (!expect(progress == IN_GUEST && cpu_number(n)->work))
 		on_cpu_wait(n);
 	return true;
@@ -123,8 +121,7 @@ static void expect_no_abort(const struct exit_case *this)
 	if (!n)
 		return;
 	CASE("the twin: %s", this->text);
-	for (u32 i = 0; i < 20000 && cpu_number(n)->work; i++)
-		delay_us(10);
+	wait_for_other(on_cpu_done(n), WAIT_MS);
 	expect_eq(progress, BEHIND_EXIT);
 	expect_eq(indicator(), NO_ABORT);
 }

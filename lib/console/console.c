@@ -47,7 +47,7 @@ void console_init(void)
 static void wait_for(u8 lsr_bit)
 {
 	for (int i = 0; i < WAIT_LIMIT && !(inb(LSR) & lsr_bit); i++)
-		cpu_relax();
+		;
 }
 
 static void hand_over(const char *text, size_t length)

@@ -3,23 +3,8 @@
 #include "x86/cpu.h"
 #include "x86/processor.h"
 #include "x86/tables.h"
-#include "x86/time.h"
 
 void (*cpu_fatal_hook)(const struct exception_frame *frame);
-
-void cpu_yield(void)
-{
-	outb(0x80, 0);
-	cpu_relax();
-}
-
-void delay_us(unsigned int us)
-{
-	const u64 ticks = us * tsc_per_ms() / 1000, start = rdtsc();
-
-	while (rdtsc() - start < ticks)
-		cpu_yield();
-}
 
 void cpu_load_tables(struct cpu *cpu)
 {

@@ -113,12 +113,3 @@ void cpu_wake_up(struct cpu *cpu, struct exception_frame *frame);
 
 /* How many processors the command line says there are (smp=N), be it more than MAX_CPUS; 0: nothing said. */
 extern unsigned int cpus_expected;
-
-/*
- * For a loop that waits for another processor. The write to port 80H exits in most virtual machines, so that
- * a hypervisor with more virtual processors than its own may let another one run.
- */
-void cpu_yield(void);
-
-/* Wait so many microseconds, by the TSC. */
-void delay_us(unsigned int us);

@@ -240,11 +240,6 @@ static inline void invlpg(const volatile void *address)
 	asm volatile("invlpg (%0)" : : "r"(address) : "memory");
 }
 
-static inline void cpu_relax(void)
-{
-	asm volatile("pause" : : : "memory");
-}
-
 static inline void interrupts_on(void)
 {
 	asm volatile("sti" : : : "memory");

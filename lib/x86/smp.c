@@ -67,8 +67,8 @@ static void wait_for_work(struct cpu *cpu)
 		while (!cpu->woken)
 			cpu_sleep();
 	write_cr8(0);
-	while (!cpu->work)
-		cpu_relax();
+	while (!wait_for_other(cpu->work, WAIT_MS))
+		;
 }
 
 static void do_work(struct cpu *cpu)
@@ -95,8 +95,8 @@ void ap_main(u32 slot)
 	hostile_processor_starts();
 	cpu->came_in_x2apic = apic_is_x2apic();
 	cpu->arrived = true;
-	while (!mode_is_settled)
-		cpu_yield();
+	while (!wait_for_other(mode_is_settled, WAIT_MS))
+		;
 	if (ap_use_x2apic && !apic_is_x2apic())
 		apic_enable_x2apic();
 	machine_quiet_processor();

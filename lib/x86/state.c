@@ -8,6 +8,8 @@
 #include "x86/tables.h"
 #include "x86/wait.h"
 
+#include "libc/string.h"
+
 #define ACCESSORS(name, read_expression, write_statement)	\
 static u64 get_##name(void) { return read_expression; }		\
 static void set_##name(u64 value) { write_statement; }
@@ -21,15 +23,24 @@ static u64 sum(const void *table, size_t size)
 	return total;
 }
 
-static void reload_tables(void)
+/* Tables in memory, as they were: a test may end with any of them half done. Those of other processors are theirs. */
+static u64 saved_gdt[SELECTOR_TSS(1) / 8];
+static struct gate saved_idt[ARRAY_SIZE(idt)];
+static struct tss saved_tss;
+
+static void save_tables(void)
 {
-	cpu_load_tables(this_cpu());
+	memcpy(saved_gdt, gdt, sizeof(saved_gdt));
+	memcpy(saved_idt, idt, sizeof(saved_idt));
+	saved_tss = this_cpu()->tss;
 }
 
-static void refill_tables(void)
+static void reload_tables(void)
 {
-	tables_init();
-	reload_tables();
+	memcpy(gdt, saved_gdt, sizeof(saved_gdt));
+	memcpy(idt, saved_idt, sizeof(saved_idt));
+	this_cpu()->tss = saved_tss;
+	cpu_load_tables(this_cpu());
 }
 
 ACCESSORS(cr0, read_cr0(), write_cr0(value))
@@ -51,7 +62,8 @@ ACCESSORS(segments, (u64)read_cs() << 48 | (u64)read_ss() << 32 | read_ds() << 1
 	  (void)value; reload_tables())
 /* The TSS descriptors of other processors change when one of those starts. */
 ACCESSORS(gdt, sum(gdt, SELECTOR_TSS(1)), (void)value; reload_tables())
-ACCESSORS(idt, sum(idt, sizeof(idt)), (void)value; refill_tables())
+ACCESSORS(idt, sum(idt, sizeof(idt)), (void)value; reload_tables())
+ACCESSORS(tss, sum(&this_cpu()->tss, sizeof(struct tss)), (void)value; reload_tables())
 ACCESSORS(apic_svr, apic_read(APIC_SVR), apic_write(APIC_SVR, value))
 ACCESSORS(apic_timer, apic_read(APIC_LVT_TIMER), apic_write(APIC_LVT_TIMER, value))
 ACCESSORS(apic_lint0, apic_read(APIC_LVT_LINT0), apic_write(APIC_LVT_LINT0, value))
@@ -80,6 +92,7 @@ static const struct {
 	{ "IDTR base", get_idtr_base, set_idtr_base },
 	{ "the GDT (sum)", get_gdt, set_gdt },
 	{ "the IDT (sum)", get_idt, set_idt },
+	{ "the TSS (sum)", get_tss, set_tss },
 	{ "LDTR", get_ldtr, set_ldtr },
 	{ "TR", get_tr, set_tr },
 	{ "CS, SS, DS, ES", get_segments, set_segments },
@@ -124,6 +137,7 @@ void state_save(void)
 	if (saved_is_current)
 		return;
 	saved_is_current = true;
+	save_tables();
 	for (size_t i = 0; i < ARRAY_SIZE(items); i++)
 		saved[i] = items[i].get();
 	for (size_t i = 0; i < ARRAY_SIZE(msrs); i++) {

@@ -28,6 +28,12 @@ static void relax(void)
 	asm volatile("pause" : : : "memory");
 }
 
+void cpu_yield(void)
+{
+	outb(0x80, 0);
+	relax();
+}
+
 bool wait_goes_on(struct wait *wait)
 {
 	relax();
@@ -46,6 +52,14 @@ void wait_ticks(u64 ticks)
 
 	while (rdtsc() - start < ticks)
 		relax();
+}
+
+void delay_us(unsigned int us)
+{
+	const u64 ticks = us * tsc_per_ms() / 1000, start = rdtsc();
+
+	while (rdtsc() - start < ticks)
+		cpu_yield();
 }
 
 /* A processor that stood still for long once shall not slow down all that comes behind. */

@@ -39,8 +39,15 @@ struct wait wait_begin(u64 limit_ms);
 bool wait_goes_on(struct wait *wait);
 bool wait_goes_on_yielding(struct wait *wait);
 
-/* Do nothing for so many ticks of the TSC. */
+/* Do nothing for so many ticks of the TSC, or so many microseconds of it. */
 void wait_ticks(u64 ticks);
+void delay_us(unsigned int us);
+
+/*
+ * A PAUSE, and a write to port 80H: it exits in most virtual machines, so that a hypervisor with more virtual processors
+ * than its own may let another one run.
+ */
+void cpu_yield(void);
 
 /*
  * Long enough for what has been sent to this processor to be there, where nothing shows it: 50 us, or four times as long

@@ -162,7 +162,7 @@ static void handler_exits_and_ends(UNUSED struct exception_frame *frame)
 static void guest_lets_interrupts_in(void)
 {
 	guest_call_host(0);
-	asm volatile("sti; nop; nop; cli" : : : "memory");
+	let_interrupts_in();
 }
 
 /* A guest that is elsewhere is not resumed. */
