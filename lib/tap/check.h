@@ -26,6 +26,8 @@
 #define expect_reserved(actual, mask)	check_reserved_bits(HERE, #actual, (u64)(actual), (u64)(mask))
 /* Bytes first to end - 1 of the memory still have the value that they were filled with; the first that has not is named. */
 #define expect_filled(memory, first, end, value)	check_filled(HERE, #memory, memory, first, end, value)
+/* As expect(), of what holds for processors up to now and is promised for no later one: where the model is not known, a note. */
+#define expect_on_known(condition)	check_true_on_known(HERE, #condition, (condition))
 #define fail_check(text, expected, actual)	check_failed(HERE, text, expected, actual)
 
 #define require(condition)		check_required(expect(condition))
@@ -53,6 +55,7 @@ bool check_between(const char *file, u32 line, const char *text, u64 low, u64 ac
 bool check_reserved_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask);
 bool check_filled(const char *file, u32 line, const char *text, const volatile void *memory, size_t first, size_t end,
 		  u8 value);
+bool check_true_on_known(const char *file, u32 line, const char *text, bool passed);
 bool check_fault(const char *file, u32 line, const char *text, const struct fault *fault, u8 vector, u32 error_code);
 bool check_no_fault(const char *file, u32 line, const char *text, const struct fault *fault);
 

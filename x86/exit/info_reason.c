@@ -50,6 +50,7 @@ static void note_reason(void)
 {
 	const u64 reason = vmcs_read(EXIT_REASON) & 0xffff;
 
+	expect_on_known(reason < ARRAY_SIZE(produced));
 	if (reason < ARRAY_SIZE(produced))
 		produced[reason] = true;
 }
@@ -87,6 +88,7 @@ TEST("info.reason.all_unique", "Each exit that this processor can produce has it
 	}
 }
 
+/* A later processor may give any of them a meaning, as it happened to those behind 64. */
 TEST("info.reason.reserved_never", "No exit has one of the numbers that the manual leaves out")
 {
 	static const u8 reserved[] = { 35, 38, 42, 71, 82, 83 };
@@ -94,11 +96,11 @@ TEST("info.reason.reserved_never", "No exit has one of the numbers that the manu
 	produce_all();
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
 		CASE("reason %u", reserved[i]);
-		expect(!produced[reserved[i]]);
+		expect_on_known(!produced[reserved[i]]);
 	}
 	for (u32 reason = 86; reason < ARRAY_SIZE(produced); reason++) {
 		CASE("reason %u", reason);
-		expect(!produced[reason]);
+		expect_on_known(!produced[reason]);
 	}
 }
 
