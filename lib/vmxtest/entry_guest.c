@@ -175,12 +175,13 @@ bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification
 	return passed;
 }
 
-void entry_try_segment(enum segment_register r, u32 rights, u32 limit, bool legal)
+bool entry_try_segment(enum segment_register r, u32 rights, u32 limit, bool legal)
 {
 	vmcs_write(segment_rights(r), rights);
 	vmcs_write(segment_limit(r), limit);
 	if (vmcs_read(segment_rights(r)) != rights)
-		return;
+		return false;
 	CASE("%s rights %#x, limit %#x", segment_names[r], rights, limit);
 	expect_guest_state(legal);
+	return true;
 }

@@ -58,10 +58,10 @@ void entry_guest_put_back(void);
 bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification);
 
 /*
- * Try rights and limit of a segment register. A processor may drop reserved bits of the rights on VMWRITE: then
- * there is nothing to try.
+ * Try rights and limit of a segment register. A processor may drop reserved bits of the rights on VMWRITE: then there
+ * is nothing to try, and the result is false.
  */
-void entry_try_segment(enum segment_register r, u32 rights, u32 limit, bool legal);
+bool entry_try_segment(enum segment_register r, u32 rights, u32 limit, bool legal);
 
 /* Canonical addresses at both ends of both halves: what goes with NONCANONICAL. */
 bool entry_canonical(u32 index, u64 *value);

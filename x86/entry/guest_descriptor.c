@@ -95,22 +95,33 @@ TEST("entry.guest.tr.ar.unusable", "TR is usable")
 	entry_try_segment(SEG_TR, RIGHTS_TSS16, 0x67, true);
 }
 
-/* Bits 11:8 and 31:17; bits 14:12 (AVL, L, D/B) are nobody's business. */
-static void try_reserved(enum segment_register r, u32 rights, bool checked)
+/* Bits 11:8 and 31:17; bits 14:12 (AVL, L, D/B) are nobody's business. Was there one that VMWRITE does not drop? */
+static bool try_reserved(enum segment_register r, u32 rights, bool checked)
 {
+	const u32 reserved = 0xfffe0f00;
+	u32 dropped = 0;
+
 	entry_guest_keep();
 	for (u32 bit = 8; bit < 32; bit++)
-		if (bit != 15 && bit != 16)
-			entry_try_segment(r, rights | BIT(bit), 0xffff, !(checked && BIT(bit) & 0xfffe0f00));
+		if (bit != 15 && bit != 16 &&
+		    !entry_try_segment(r, rights | BIT(bit), 0xffff, !(checked && BIT(bit) & reserved)))
+			dropped |= BIT(bit);
 	entry_try_segment(r, rights, 0xffff, true);
+	if (dropped)
+		note("%s: VMWRITE drops bits %#x of the access rights, which could not be tried", segment_names[r], dropped);
+	return reserved & ~dropped;
 }
 
 TEST("entry.guest.tr.ar.reserved", "bits 11:8 and 31:17 of the rights of TR are 0")
 {
+	bool tried;
+
 	entry_stop_guest_at_once();
-	try_reserved(SEG_TR, RIGHTS_TSS32, true);
+	tried = try_reserved(SEG_TR, RIGHTS_TSS32, true);
 	entry_guest_32bit();
-	try_reserved(SEG_TR, RIGHTS_TSS16, true);
+	tried |= try_reserved(SEG_TR, RIGHTS_TSS16, true);
+	if (!tried)
+		skip("VMWRITE drops the reserved bits of access rights, so that there is nothing to try");
 }
 
 /* Usable: the rule decides. Not usable: all is well. */

@@ -133,6 +133,8 @@ TEST("entry.guest.seg.ar.p", "P is 1 in CS and in usable SS, DS, ES, FS and GS")
 /* A processor may drop reserved bits on VMWRITE: then they cannot be tried. */
 TEST("entry.guest.seg.ar.reserved", "bits 11:8 and 31:17 are 0 in the rights of usable segments")
 {
+	u32 tried = 0, dropped = 0;
+
 	for (enum segment_mode mode = 0; mode < SEGMENT_MODES; mode++) {
 		if (!candidate_begin(mode))
 			continue;
@@ -145,8 +147,11 @@ TEST("entry.guest.seg.ar.reserved", "bits 11:8 and 31:17 are 0 in the rights of 
 				if (!(bit & 0xfffe0f00))
 					continue;
 				vmcs_write(segment_rights(r), legal | bit | not_usable);
-				if (!(vmcs_read(segment_rights(r)) & bit))
+				if (!(vmcs_read(segment_rights(r)) & bit)) {
+					dropped |= bit;
 					continue;
+				}
+				tried++;
 				candidate.segment[r].rights = legal | bit | not_usable;
 				CASE("%s rights %#x", segment_names[r], candidate.segment[r].rights);
 				candidate_try(r, rule_reserved(r));
@@ -156,6 +161,10 @@ TEST("entry.guest.seg.ar.reserved", "bits 11:8 and 31:17 are 0 in the rights of 
 			candidate_try(r, true);
 		}
 	}
+	if (!tried)
+		skip("VMWRITE drops the reserved bits of access rights, so that there is nothing to try");
+	if (dropped)
+		note("VMWRITE drops bits %#x of access rights, which could not be tried", dropped);
 }
 
 static const struct attributes every_l_and_db[] = {
