@@ -38,7 +38,11 @@ static void save_cr4(u64 value)
 }
 
 /* Bits that a guest may change at will. */
-#define CR0_FREE (CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | CR0_CD)
+static u64 cr0_free(void)
+{
+	return CR0_MP | CR0_EM | CR0_TS | CR0_WP | CR0_AM | (may(MAY_TURN_CACHES_OFF) ? CR0_CD : 0);
+}
+
 static u64 cr4_free(void)
 {
 	return vmx_capabilities()->cr4_fixed1 & ~vmx_capabilities()->cr4_fixed0 & CR4_HARMLESS;
@@ -51,7 +55,7 @@ TEST("save.cr", "CR0, CR3 and CR4 are saved, the real ones: masks and read shado
 	exit_probe_on();
 	for (u32 bit = 0; bit < 32; bit++) {
 		CASE("bit %u changed", bit);
-		if (CR0_FREE & BIT(bit))
+		if (cr0_free() & BIT(bit))
 			save_cr0(cr0 ^ BIT(bit));
 		if (cr4_free() & BIT(bit))
 			save_cr4(cr4 ^ BIT(bit));
