@@ -147,28 +147,44 @@ TEST("insn.vmlaunch.sti_ok", "VMLAUNCH and VMRESUME right behind STI enter the g
 	expect_entry("VMRESUME behind STI", vmresume_behind_sti);
 }
 
-/* What becomes of it is the processor's own: error 6 where it knows, error 5, or an entry. */
-TEST("insn.vmxoff.then_vmresume", "VMRESUME of a VMCS launched before VMXOFF and VMXON fails with 5 or 6, or enters")
+static void leave_and_enter_vmx_operation(void)
 {
-	const u64 region = physical_address(&vmcs_region), vmxon_pointer = physical_address(&vmxon_region);
+	const u64 vmxon_pointer = physical_address(&vmxon_region);
+
+	require_outcome(vmxoff(NULL), SUCCEED);
+	require_outcome(vmxon(&vmxon_pointer, NULL), SUCCEED);
+}
+
+/*
+ * VMXOFF may corrupt a VMCS that is active, and then anything may happen ("Software Access to Related Structures" and
+ * what follows it): what does is a note. VMCLEAR before prevents it.
+ */
+TEST("insn.vmxoff.then_vmresume", "A VMCS that is cleared before VMXOFF can be launched after VMXON; what VMRESUME does to one that is not, is noted")
+{
+	const u64 region = physical_address(&vmcs_region);
 	struct outcome outcome;
+	char found[96];
 
 	guest_runs = 0;
 	guest_run(guest_counts);
 	require_guest_done();
-	require_outcome(vmxoff(NULL), SUCCEED);
-	require_outcome(vmxon(&vmxon_pointer, NULL), SUCCEED);
+	CASE("with VMCLEAR before VMXOFF");
+	require_outcome(vmclear(&region, NULL), SUCCEED);
+	leave_and_enter_vmx_operation();
 	require_outcome(vmptrld(&region, NULL), SUCCEED);
+	guest.launched = false;
+	guest_run(guest_counts);
+	expect_guest_done();
+	expect_eq(guest_runs, 2);
 
-	guest.launched = true;
-	outcome = guest_run(guest_counts);
-	if (outcome.kind == OUTCOME_FAIL_VALID) {
-		expect(outcome.number == VMERR_VMRESUME_NON_LAUNCHED ||
-		       outcome.number == VMERR_VMRESUME_AFTER_VMXOFF);
-		expect_eq(guest_runs, 1);
-	} else {
-		expect_guest_done();
-		expect_eq(guest_runs, 2);
+	CASE("without");
+	if (may(MAY_STOP)) {
+		leave_and_enter_vmx_operation();
+		require_outcome(vmptrld(&region, NULL), SUCCEED);
+		guest.launched = true;
+		outcome = guest_run(guest_counts);
+		outcome_format(found, sizeof(found), &outcome);
+		note("VMRESUME of a VMCS that was active at VMXOFF: %s", found);
 	}
 	vmcs_reset();
 }

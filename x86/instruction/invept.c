@@ -91,19 +91,24 @@ TEST("insn.invept.all_ignores_desc", "All-context INVEPT succeeds whatever EPTP 
 	}
 }
 
-/* Must be 0, says the manual, and not that they are checked: a processor does it for all bits or for none. */
-TEST("insn.invept.desc_reserved", "INVEPT refuses all of bits 127:64 of its descriptor (error 28), or none of them",
+/* Must be 0, says the manual, and not that they are checked: a processor may look at each or not. */
+TEST("insn.invept.desc_reserved", "INVEPT with one of bits 127:64 of its descriptor set fails with error 28, or succeeds",
      NEEDS(CAP_INVEPT_SINGLE_CONTEXT))
 {
-	struct invept_descriptor descriptor = { ept_pointer(page_alloc()), 1 };
-	const struct outcome first = invept(INVEPT_SINGLE_CONTEXT, &descriptor, NULL);
+	struct invept_descriptor descriptor = { ept_pointer(page_alloc()), 0 };
+	u32 refused = 0;
 
 	for (u32 bit = 0; bit < 64; bit++) {
 		descriptor.reserved = BIT(bit);
 		CASE("descriptor bit %u", 64 + bit);
-		expect_outcome(invept(INVEPT_SINGLE_CONTEXT, &descriptor, NULL),
-			       first.kind == OUTCOME_SUCCEED ? SUCCEED : INVALID_OPERAND);
+		const struct outcome outcome = invept(INVEPT_SINGLE_CONTEXT, &descriptor, NULL);
+
+		if (outcome.kind == OUTCOME_FAIL_VALID)
+			refused++;
+		expect_outcome(outcome, outcome.kind == OUTCOME_FAIL_VALID ? INVALID_OPERAND : SUCCEED);
 	}
+	if (refused)
+		note("INVEPT refuses %u of the 64 reserved bits of its descriptor", refused);
 	descriptor.reserved = 0;
 	expect_outcome(invept(INVEPT_SINGLE_CONTEXT, &descriptor, NULL), SUCCEED);
 }
