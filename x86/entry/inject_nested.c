@@ -128,11 +128,12 @@ TEST("inject.double_fault", "a fault in the delivery of a contributory exception
 	expect_guest_fault(VECTOR_NP, 0x55 * 8 | ERROR_IDT | ERROR_EXT);
 }
 
+/* At what RIP is open: that of a triple fault is the return pointer of the #DF, which the manual calls undefined. */
 TEST("inject.triple_fault", "a fault in the delivery of an injected #DF is a triple fault")
 {
 	vmcs_write(EXCEPTION_BITMAP, 0xffffffff & ~BIT(VECTOR_NP));
 	inject_through_absent_gate(EXCEPTION(VECTOR_DF) | INTERRUPTION_ERROR_CODE, 0);
-	expect_exit(EXIT_TRIPLE_FAULT, .qualification = 0, .rip = (u64)guest_start);
+	expect_exit(EXIT_TRIPLE_FAULT, .qualification = 0);
 	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), INTERRUPTION_VALID, 0);
 }
 

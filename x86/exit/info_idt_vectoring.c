@@ -116,6 +116,10 @@ TEST("info.idtv.errcode", "Bit 11 and the IDT-vectoring error code are those of 
 static u8 software_code[18];
 
 /* Deliver the software interrupt or exception that is in software_code. */
+/*
+ * The manual's list of uses of the length names faults, task switches and APIC accesses; the sentence before it has
+ * all exits "during the delivery of a software interrupt or software exception", EPT's among them.
+ */
 static void check_software(const struct event *event, u32 length, enum strike_kind strike)
 {
 	delivery_prepare(event, strike);
