@@ -137,14 +137,16 @@ static void expect_aborts(const struct exit_case *cases, u32 count)
 	}
 	if (!shown)
 		skip("needs another processor: all are in VMX-abort shutdown");
+	if (shown < count)
+		note("%u of %u cases were tried: INIT does not end a VMX abort, and there is no further processor", shown, count);
 }
 
 #define STORE VM_EXIT_MSR_STORE_ADDRESS, VM_EXIT_MSR_STORE_COUNT
 #define LOAD VM_EXIT_MSR_LOAD_ADDRESS, VM_EXIT_MSR_LOAD_COUNT
 #define ENTRY_LOAD VM_ENTRY_MSR_LOAD_ADDRESS, VM_ENTRY_MSR_LOAD_COUNT
 
-/* No processor has this MSR ("Reserved MSR Address Space"). */
-#define NO_MSR 0x40000010
+/* No processor has an MSR from 40000000H to 400000FFH, but hypervisors do; they leave those behind them alone too. */
+#define NO_MSR 0x40000f00
 
 static const struct exit_case good_store = { "good MSR-store list", STORE, { IA32_CSTAR, 0, 0 } };
 static const struct exit_case good_load = { "good MSR-load list", LOAD, { IA32_CSTAR, 0, 0 } };
