@@ -235,7 +235,7 @@ static void prepare_event(const struct event *event)
 	} else if (event->sent && interrupt) {
 		require(interrupt_pend(event->vector));
 	} else if (event->sent) {
-		guest.regs.rbx = apic_is_x2apic() ? 0 : APIC_DEFAULT_BASE;
+		guest.regs.rbx = apic_is_x2apic() ? 0 : rdmsr(IA32_APIC_BASE) & PAGE_ADDRESS_MASK;
 		guest.regs.rcx = 0x800 + APIC_ICR / 16;
 		guest.regs.rdx = apic_is_x2apic() ? apic_id() : apic_id() << 24;
 		guest.regs.rsi = WAIT_MS * tsc_per_ms();

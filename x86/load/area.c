@@ -34,7 +34,7 @@ static const struct {
 	enum vmcs_field field;		/* of the guest state; 0: none */
 } loadable[] = {
 	{ (u32)IA32_KERNEL_GS_BASE, ~0ull, 0 },
-	{ (u32)IA32_STAR, ~0ull, 0 },
+	{ (u32)IA32_STAR, ~0ull << 32, 0 },
 	{ (u32)IA32_LSTAR, ~0ull, 0 },
 	{ (u32)IA32_CSTAR, ~0ull, 0 },
 	{ (u32)IA32_FMASK, 0xffffffff, 0 },

@@ -94,7 +94,7 @@ TEST("entry.load.kernel_gs_base_not_loaded",
 		bool address;
 	} msrs[] = {
 		{ (u32)IA32_KERNEL_GS_BASE, ~0ull, true },
-		{ (u32)IA32_STAR, ~0ull, false },
+		{ (u32)IA32_STAR, ~0ull << 32, false },
 		{ (u32)IA32_LSTAR, ~0ull, true },
 		{ (u32)IA32_CSTAR, ~0ull, true },
 		{ (u32)IA32_FMASK, 0xffffffff, false },
