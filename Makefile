@@ -166,11 +166,15 @@ endif
 
 # ---- the rest
 
-compile_commands.json: Makefile config.mk $(LIB_SOURCES) $(IMAGE_SOURCES)
-	$(Q)($(foreach source,$(LIB_SOURCES) $(IMAGE_SOURCES),printf \
-		'%s{"directory": "%s", "file": "%s", "command": "%s"}\n' "$${comma-[}" '$(CURDIR)' '$(source)' \
-		'$(CC) $(CPPFLAGS) $(if $(filter %.c,$(source)),$(CFLAGS),$(ASFLAGS)) -c $(source)'; comma=,;) \
-		echo ']') >$@
+# Written by make itself: all of it is more than a shell takes as one argument.
+COMMAND_SOURCES := $(LIB_SOURCES) $(IMAGE_SOURCES)
+comma := ,
+compile_commands.json: Makefile config.mk $(COMMAND_SOURCES)
+	$(file >$@,[)
+	$(foreach source,$(COMMAND_SOURCES),$(file >>$@,{"directory": "$(CURDIR)"$(comma) "file": "$(source)"$(comma) \
+		"command": "$(CC) $(CPPFLAGS) $(if $(filter %.c,$(source)),$(CFLAGS),$(ASFLAGS)) -c \
+		$(source)"}$(if $(filter $(lastword $(COMMAND_SOURCES)),$(source)),,$(comma))))
+	$(file >>$@,])
 
 # The installed tree has the same shape, so that the runner finds everything in its place.
 TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
