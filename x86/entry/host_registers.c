@@ -98,16 +98,20 @@ ENTRY_CHECK("entry.host.cr4.fixed", "host CR4 has only bit values that VMX opera
 	    FIELDS(HOST_CR4), .prepare = remember_control_registers, .bad = COMPUTED(fixed_cr4_bit_flipped),
 	    .refused = INVALID_HOST, .good = COMPUTED(flexible_cr4_bit_flipped));
 
-TEST("entry.host.cr4.cet_wp", "host CR4.CET = 1 needs host CR0.WP = 1", NEEDS(EXITCTL_LOAD_CET_STATE))
+TEST("entry.host.cr4.cet_wp", "host CR4.CET = 1 needs host CR0.WP = 1, whether CET state is loaded or not")
 {
 	const u64 cr0 = vmcs_read(HOST_CR0), cr4 = vmcs_read(HOST_CR4);
 
-	require(vmx_capabilities()->cr4_fixed1 & CR4_CET);
-	vmcs_set_controls(EXITCTL_LOAD_CET_STATE);
-	for (u32 i = 0; i < 4; i++) {
-		const bool cet = i & 1, wp = i & 2;
+	if (!(vmx_capabilities()->cr4_fixed1 & CR4_CET))
+		skip("needs CR4.CET: IA32_VMX_CR4_FIXED1[23]");
+	for (u32 i = 0; i < 8; i++) {
+		const bool cet = i & 1, wp = i & 2, load = i & 4;
 
-		CASE("CET %u, WP %u", cet, wp);
+		if (load && !has(EXITCTL_LOAD_CET_STATE))
+			continue;
+		if (load)
+			vmcs_set_controls(EXITCTL_LOAD_CET_STATE);
+		CASE("CET %u, WP %u, \"load CET state\" %u", cet, wp, load);
 		vmcs_write(HOST_CR4, cet ? cr4 | CR4_CET : cr4 & ~(u64)CR4_CET);
 		vmcs_write(HOST_CR0, wp ? cr0 | CR0_WP : cr0 & ~(u64)CR0_WP);
 		expect_outcome(entry_attempt(true),
@@ -147,8 +151,8 @@ ENTRY_CHECK("entry.host.sysenter.canonical", "host IA32_SYSENTER_ESP and IA32_SY
 
 static void load_perf_global_ctrl(void)
 {
-	if (!perf_global_ctrl_exists())
-		skip("needs IA32_PERF_GLOBAL_CTRL, which this processor does not have");
+	if (!perf_global_ctrl_counters())
+		skip("needs IA32_PERF_GLOBAL_CTRL (CPUID.0AH:EAX[7:0] of 2 or more)");
 	vmcs_set_controls(EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL);
 }
 
