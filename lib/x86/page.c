@@ -121,6 +121,16 @@ void page_window_reset(void)
 	write_cr3(read_cr3());
 }
 
+u64 memory_make_write_back(void)
+{
+	enum { ENABLE = BIT(11), WRITE_BACK = 6 };
+	const u64 before = rdmsr(IA32_MTRR_DEF_TYPE);
+
+	if (!(before & ENABLE))
+		wrmsr(IA32_MTRR_DEF_TYPE, ENABLE | WRITE_BACK);
+	return before;
+}
+
 static u32 address_sizes(void)
 {
 	if (cpuid(0x80000000, 0).eax < 0x80000008)

@@ -50,6 +50,12 @@ u64 page_tables_that_repeat(void);
 /* Unmap the whole window and flush the TLB. */
 void page_window_reset(void);
 
+/*
+ * Make memory write-back where the MTRRs are off, so that all of it is uncached: MONITOR, for one, works on write-back
+ * memory alone. For processors with FEATURE_MTRR; returns what the caller puts back into IA32_MTRR_DEF_TYPE.
+ */
+u64 memory_make_write_back(void);
+
 /* MAXPHYADDR: CPUID.80000008H:EAX[7:0], 36 where there is no such leaf. */
 unsigned int physical_address_width(void);
 /* What addresses in registers are checked against: CPUID.80000008H:EAX[15:8], 57 where the processor has CR4.LA57. */

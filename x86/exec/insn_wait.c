@@ -65,17 +65,6 @@ TEST("exit.hlt.off", "with \"HLT exiting\" 0 HLT halts the guest, and a later ex
 	}
 }
 
-/* The monitor works on write-back memory alone, which needs the MTRRs enabled. Returns what to put back. */
-static u64 make_memory_write_back(void)
-{
-	enum { ENABLE = BIT(11), WRITE_BACK = 6 };
-	const u64 before = rdmsr(IA32_MTRR_DEF_TYPE);
-
-	if (!(before & ENABLE))
-		wrmsr(IA32_MTRR_DEF_TYPE, ENABLE | WRITE_BACK);
-	return before;
-}
-
 TEST("exit.mwait", "MWAIT exits with reason 36 and says whether the monitor is armed", NEEDS(PROC_MWAIT_EXITING))
 {
 	/* MONITOR of a line that nobody writes to, then MWAIT; or MWAIT alone. */
@@ -89,7 +78,7 @@ TEST("exit.mwait", "MWAIT exits with reason 36 and says whether the monitor is a
 	instruction_run(&insn_mwait);
 	expect_instruction_exit(&insn_mwait);
 	if (has(FEATURE_MONITOR) && has(FEATURE_MTRR)) {
-		const u64 memory_types = make_memory_write_back();
+		const u64 memory_types = memory_make_write_back();
 
 		/* Whatever comes in between may disarm it: an SMI, an interrupt below this machine, the cache. */
 		CASE("behind MONITOR, of a hundred times");

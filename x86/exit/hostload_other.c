@@ -147,13 +147,14 @@ TEST("hostload.nonreg", "the host is active, without blocking by STI or MOV SS a
 	expect_eq(exit_probe.rflags, RFLAGS_FIXED);	/* the probe has run */
 }
 
-static volatile u64 monitored ALIGNED(64);
+/* As much as any processor monitors, with nothing else in it that is written. */
+static volatile u8 monitored[PAGE_SIZE] ALIGNED(4096);
 enum { WAKE_UP_VECTOR = 0x71 };
 
 
 static void guest_monitors(void)
 {
-	asm volatile("monitor" : : "a"(&monitored), "c"(0), "d"(0));
+	asm volatile("monitor" : : "a"(monitored + PAGE_SIZE / 2), "c"(0), "d"(0));
 }
 
 /* MWAIT with a timer that ends it: did it last until then? */
@@ -174,9 +175,26 @@ static bool mwait_waits(u32 ticks)
 	return waited;
 }
 
-TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAIT in the host does not wait",
-     NEEDS(FEATURE_MONITOR))
+/* In some hypervisors, and in most emulators, MWAIT waits for nothing; then it says nothing of monitoring. */
+static bool mwait_can_wait(void)
 {
+	for (u32 i = 0; i < 8; i++) {
+		asm volatile("monitor" : : "a"(monitored + PAGE_SIZE / 2), "c"(0), "d"(0));
+		if (mwait_waits(2000000))
+			return true;
+	}
+	return false;
+}
+
+TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAIT in the host does not wait",
+     NEEDS(FEATURE_MONITOR, FEATURE_MTRR))
+{
+	const u64 memory_types = memory_make_write_back();
+
+	if (!mwait_can_wait()) {
+		wrmsr(IA32_MTRR_DEF_TYPE, memory_types);
+		skip("needs an MWAIT that waits, which this one does not behind a MONITOR in the host");
+	}
 	for (u32 i = 0; i < 3; i++) {
 		bool waits = true;
 
@@ -188,4 +206,5 @@ TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAI
 		}
 		expect(!waits);
 	}
+	wrmsr(IA32_MTRR_DEF_TYPE, memory_types);
 }
