@@ -265,18 +265,19 @@ static u32 check_extensions(const struct extension *extensions, u32 count)
 	return checked;
 }
 
-/* UINV is a field of IA32_UINTR_MISC, bits 39:32, which the probe does not read: left out here. */
-TEST("hostload.clear_ext", "the exit controls that clear IA32_BNDCFGS, IA32_RTIT_CTL and IA32_LBR_CTL do so",
+/* UINV is bits 39:32 of IA32_UINTR_MISC. */
+TEST("hostload.clear_ext", "the exit controls that clear IA32_BNDCFGS, IA32_RTIT_CTL, IA32_LBR_CTL and UINV do so",
      NEEDS(PROC_USE_MSR_BITMAPS))
 {
 	static const struct extension cleared[] = {
 		{ EXITCTL_CLEAR_IA32_BNDCFGS, IA32_BNDCFGS, 0x1003, 0, 0 },
 		{ EXITCTL_CLEAR_IA32_RTIT_CTL, IA32_RTIT_CTL, 0x2000, 0, 0 },	/* BranchEn, tracing off */
 		{ EXITCTL_CLEAR_IA32_LBR_CTL, IA32_LBR_CTL, 0x2, 0, 0 },
+		{ EXITCTL_CLEAR_UINV, IA32_UINTR_MISC, 0xa5ull << 32, 0, 0 },
 	};
 
 	if (!check_extensions(cleared, ARRAY_SIZE(cleared)))
-		skip("needs VM-exit control \"clear IA32_BNDCFGS\", \"clear IA32_RTIT_CTL\" or \"clear IA32_LBR_CTL\"");
+		skip("needs VM-exit control \"clear IA32_BNDCFGS\", \"clear IA32_RTIT_CTL\" or another of that kind");
 }
 
 TEST("hostload.pkrs_cet", "\"load CET state\" and \"load PKRS\" load the host fields; without them the guest's values stay",

@@ -240,11 +240,12 @@ TEST("save.debug_off", "without \"save debug controls\" the fields of DR7 and IA
 	guest_msr = 0;
 }
 
+/* Fields have whole MSRs, but for UINV, which is bits 39:32 of one. */
 static void expect_msr_saved(u32 msr, enum vmcs_field field, u64 before, u64 value)
 {
-	CASE("MSR %#x = %#lx", msr, value);
 	guest_msr = msr;
-	guest_value = value;
+	guest_value = value << (field == GUEST_UINV ? 32 : 0);
+	CASE("MSR %#x = %#lx", msr, guest_value);
 	vmcs_write(field, before);
 	guest_run(guest_writes_msr);
 	expect_guest_done();
@@ -382,6 +383,7 @@ TEST("save.unconditional_ext", "state with an entry control that loads it is sav
 		{ ENTRYCTL_LOAD_IA32_BNDCFGS, IA32_BNDCFGS, GUEST_IA32_BNDCFGS, 0x1003 },
 		{ ENTRYCTL_LOAD_IA32_RTIT_CTL, IA32_RTIT_CTL, GUEST_IA32_RTIT_CTL, 0x2000 },
 		{ ENTRYCTL_LOAD_GUEST_IA32_LBR_CTL, IA32_LBR_CTL, GUEST_IA32_LBR_CTL, 2 },
+		{ ENTRYCTL_LOAD_UINV, IA32_UINTR_MISC, GUEST_UINV, 0xa5 },
 	};
 	u32 checked = 0;
 
