@@ -8,6 +8,7 @@
 #include "x86/interrupt.h"
 #include "x86/page.h"
 #include "x86/processor.h"
+#include "x86/wait.h"
 
 extern u32 hostile_cr0, hostile_cr4, hostile_efer, hostile_rflags;
 extern const u8 main_text[] asm("main");
