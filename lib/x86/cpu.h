@@ -69,6 +69,9 @@ unsigned int cpus_online(void);
  */
 void cpus_recall(void);
 
+/* How many have come up and are not used: they halt for good. */
+extern volatile u32 ap_parked;
+
 /* How many have been left out. */
 unsigned int cpus_lost(void);
 
@@ -88,6 +91,9 @@ struct fault on_cpu(unsigned int n, void (*fn)(void *), void *argument);
 /* The same without waiting; on_cpu_wait() ends it. Throws if processor n is still at other work. */
 void on_cpu_start(unsigned int n, void (*fn)(void *), void *argument);
 struct fault on_cpu_wait(unsigned int n);
+
+/* on_cpu_wait() with another limit, in milliseconds of the TSC. */
+struct fault on_cpu_wait_within(unsigned int n, u32 ms);
 
 /* Has the work of on_cpu_start() ended? */
 bool on_cpu_done(unsigned int n);

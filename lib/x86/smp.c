@@ -17,12 +17,12 @@
 enum {
 	INIT_TO_SIPI_US = 10000, SIPI_TO_SIPI_MS = 1,
 	KNOWN_COME_WITHIN_MS = 2000, UNKNOWN_COME_WITHIN_MS = 100,	/* behind the last that came */
-	COMES_BACK_WITHIN_MS = 10000,
+	STARTS_AGAIN_WITHIN_MS = 300, COMES_BACK_WITHIN_MS = 10000,
 	CLOSED = 0x7fffffff,
 };
 
 /* smp.S: the first number that is free, and the one that is none; the slot that is being started again. */
-extern volatile u32 ap_next, ap_end, ap_again, ap_use_x2apic, ap_parked;
+extern volatile u32 ap_next, ap_end, ap_again, ap_use_x2apic;
 extern u32 ap_stacks[MAX_CPUS], ap_initial_ids[MAX_CPUS];
 volatile u32 ap_next = 1, ap_end, ap_again, ap_use_x2apic, ap_parked;
 u32 ap_stacks[MAX_CPUS], ap_initial_ids[MAX_CPUS];
@@ -151,26 +151,28 @@ static void prepare_first_start(unsigned int most)
 	ap_end = most;
 }
 
-/* APIC IDs of the others that are to be started, if they are known: by a MADT that lists as many as the command line promises. */
+/*
+ * APIC IDs of the others, if they are known: by a MADT that lists as many as the command line promises. They are started
+ * all, for an NMI to all others reaches each, and where the firmware has left one there may be no IDT.
+ */
 struct listed {
 	bool known;
-	u32 ids[MAX_CPUS];
+	u32 ids[1024];
 	unsigned int count;
 };
 
-static struct listed list_others(unsigned int most)
+static const struct listed *list_others(unsigned int most)
 {
+	static struct listed others;
 	const struct acpi_table *madt = acpi_find("APIC");
 	const bool has_x2apic = has_feature(FEATURE_X2APIC);
-	struct listed others = { .known = false };
-	u32 ids[MAX_CPUS];
-	const unsigned int all = madt ? madt_processors(madt, ids, most) : 0;
+	const unsigned int all = madt ? madt_processors(madt, others.ids, ARRAY_SIZE(others.ids)) : 0;
 
-	for (unsigned int i = 0; i < all && others.count < most - 1; i++)
-		if (ids[i] != cpus[0].apic_id && (ids[i] <= APIC_LAST_XAPIC_ID || has_x2apic))
-			others.ids[others.count++] = ids[i];
-	others.known = all && (!cpus_expected || others.count == most - 1);
-	return others;
+	for (unsigned int i = 0; i < all; i++)
+		if (others.ids[i] != cpus[0].apic_id && (others.ids[i] <= APIC_LAST_XAPIC_ID || has_x2apic))
+			others.ids[others.count++] = others.ids[i];
+	others.known = all && (!cpus_expected || others.count + 1 >= most);
+	return &others;
 }
 
 static void send(const struct listed *to, u32 delivery)
@@ -241,19 +243,19 @@ static void start_others(void)
 	if (!start_page)
 		return;
 
-	const struct listed listed = list_others(most);
-	const unsigned int expected = listed.known ? listed.count + 1 : most;
-	const bool count_is_known = cpus_expected || listed.known;
+	const struct listed *others = list_others(most);
+	const unsigned int expected = others->known && others->count < most ? others->count + 1 : most;
+	const bool count_is_known = cpus_expected || others->known;
 
-	for (unsigned int i = 0; listed.known && i < listed.count; i++)
-		if (listed.ids[i] > APIC_LAST_XAPIC_ID)
+	for (unsigned int i = 0; others->known && i < others->count; i++)
+		if (others->ids[i] > APIC_LAST_XAPIC_ID)
 			use_x2apic();
 	prepare_first_start(most);
-	send(&listed, APIC_DELIVERY_INIT);
+	send(others, APIC_DELIVERY_INIT);
 	delay_us(INIT_TO_SIPI_US);
-	send(&listed, APIC_DELIVERY_SIPI | start_page >> 12);
+	send(others, APIC_DELIVERY_SIPI | start_page >> 12);
 	if (!have_come(expected, SIPI_TO_SIPI_MS)) {
-		send(&listed, APIC_DELIVERY_SIPI | start_page >> 12);
+		send(others, APIC_DELIVERY_SIPI | start_page >> 12);
 		have_come(expected, count_is_known ? KNOWN_COME_WITHIN_MS : UNKNOWN_COME_WITHIN_MS);
 	}
 
@@ -316,7 +318,7 @@ bool cpu_restart(unsigned int n)
 	cpu->work = NULL;
 	cpu->recovery = NULL;
 	/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
-	const bool is_back = sipi_until(cpu->apic_id, start_page >> 12, cpu->starts != starts, WAIT_MS);
+	const bool is_back = sipi_until(cpu->apic_id, start_page >> 12, cpu->starts != starts, STARTS_AGAIN_WITHIN_MS);
 
 	ap_again = 0;
 	if (is_back)
@@ -387,9 +389,14 @@ bool on_cpu_done(unsigned int n)
 
 struct fault on_cpu_wait(unsigned int n)
 {
+	return on_cpu_wait_within(n, COMES_BACK_WITHIN_MS);
+}
+
+struct fault on_cpu_wait_within(unsigned int n, u32 ms)
+{
 	if (n >= online)
 		return (struct fault){ .raised = true, .thrown = "there is no such processor" };
-	if (!wait_for_other(on_cpu_done(n), COMES_BACK_WITHIN_MS))
+	if (!wait_for_other(on_cpu_done(n), ms))
 		throw_about(n, "does not come back");
 	return numbered[n]->work_fault;
 }
