@@ -141,6 +141,51 @@ static void ask_for_needs(const struct test *test)
 		test->fixture->need(*need, reason, sizeof(reason));
 }
 
+static struct selection selection;
+
+#ifdef VMXCHECK_CHECK_BUILD
+
+static void print_name(u32 token)
+{
+	const char *name = tap_token_name(token & ~LACKING);
+
+	if (name)
+		print(" %s%s", token & LACKING ? "-" : "", name);
+}
+
+/* Two lines for who takes controls away: without these the test is skipped (-: with these), by those it goes on or not. */
+static void print_needs(const struct test *test)
+{
+	if (!selection.asked)
+		return;
+	print("# needs: %s", test->id);
+	for (const u32 *need = test->needs; need && *need; need++)
+		print_name(*need);
+	print("\n");
+}
+
+static void print_asked(const struct test *test)
+{
+	if (!selection.asked)
+		return;
+	print("# asks: %s", test->id);
+	for (u32 token = asked_next(0); token; token = asked_next(token))
+		print_name(token);
+	print("\n");
+}
+
+#else
+
+static void print_needs(UNUSED const struct test *test)
+{
+}
+
+static void print_asked(UNUSED const struct test *test)
+{
+}
+
+#endif
+
 static void check_all_asked(const struct test *test)
 {
 	char reason[160];
@@ -198,6 +243,7 @@ static void run_test(const struct test *test, u32 number)
 	hostile_test_begins(test->id);
 	console_drain();		/* whatever the test does to the machine: it is known which one it was */
 	report_begin(test);
+	print_needs(test);
 	/* A processor may be broken enough to fault where a need is looked up. */
 	const struct fault looked_up = TRY(met = needs_met(test, reason, sizeof(reason)));
 
@@ -219,6 +265,7 @@ static void run_test(const struct test *test, u32 number)
 		hostile_test_ends();
 		check_ended_well(test, &fault);
 		check_all_asked(test);
+		print_asked(test);
 	}
 	if (met)
 		guarded(test, test->fixture->end);
@@ -236,8 +283,6 @@ static void run_test(const struct test *test, u32 number)
 		print("%s %u - %s: %s\n", report_failures() ? "not ok" : "ok", number, test->id, test->title);
 	report_print();
 }
-
-static struct selection selection;
 
 static void run_selected(void)
 {

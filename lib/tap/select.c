@@ -6,6 +6,7 @@
 #include "libc/string.h"
 #include "machine/emulated.h"
 #include "x86/apic.h"
+#include "x86/asked.h"
 #include "x86/cpu.h"
 #include "x86/feature.h"
 
@@ -21,7 +22,7 @@ struct text {
 
 static struct {
 	struct text run, skip, from, after, under;
-	bool list, random, x2apic;
+	bool list, asked, random, x2apic;
 	u64 seed;
 } options;
 
@@ -114,6 +115,13 @@ STORE(from, known_id(value))
 STORE(after, known_id(value))
 #undef STORE
 
+#ifdef VMXCHECK_CHECK_BUILD
+static bool parse_lacks(struct text value)
+{
+	return tap_lacks(value.start, value.length);
+}
+#endif
+
 static const struct {
 	const char *name;
 	bool (*parse)(struct text value);
@@ -122,6 +130,9 @@ static const struct {
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
 	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous },
 	{ "machine", parse_machine },
+#ifdef VMXCHECK_CHECK_BUILD
+	{ "lacks", parse_lacks },
+#endif
 };
 
 static bool parse_word(const char *word, size_t length)
@@ -134,6 +145,8 @@ static bool parse_word(const char *word, size_t length)
 
 	if (same((struct text){ word, length }, "list"))
 		return (options.list = true);
+	if (ASKING_IS_WATCHED && same((struct text){ word, length }, "asked"))
+		return (options.asked = true);
 	if (same((struct text){ word, length }, "brief"))
 		return (walk_brief = true);
 	if (same((struct text){ word, length }, "dangerous"))
@@ -213,7 +226,7 @@ const char *select_tests(const char *command_line, struct selection *selection)
 	if (options.x2apic && has_feature(FEATURE_X2APIC))
 		apic_enable_x2apic();
 
-	*selection = (struct selection){ .tests = selected, .list = options.list, .x2apic = options.x2apic };
+	*selection = (struct selection){ .tests = selected, .list = options.list, .asked = options.asked, .x2apic = options.x2apic };
 	snprintf(selection->under, sizeof(selection->under), "%.*s", (int)options.under.length, options.under.start);
 	for (const struct test *test = tests_start; test < tests_end; test++) {
 		if (options.run.length && !matches(options.run, test->id))

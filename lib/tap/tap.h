@@ -119,4 +119,10 @@ const char *tap_run_under(const char *mode, void (*run)(void));
 /* Can it be done here? If not, the reason: every test is then a SKIP. */
 bool tap_under_usable(const char *mode, char *reason, size_t size);
 
+/* The check build's word lacks=NAME,...: the processor is to lack these. False: it cannot. */
+bool tap_lacks(const char *names, size_t length);
+
+/* The name of what NEEDS() takes, as lacks= takes it; NULL: it takes no such. */
+const char *tap_token_name(u32 token);
+
 extern const char image_name[];

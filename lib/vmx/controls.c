@@ -4,6 +4,7 @@
 #include "x86/processor.h"
 
 #include "libc/printf.h"
+#include "libc/string.h"
 
 const struct control_word_info control_words[CONTROL_WORDS] = {
 #define CONTROL_WORD(word, field, msr, true_msr, default1, text, brief) \
@@ -34,9 +35,9 @@ static const struct {
 static const struct {
 	u32 msr;
 	u8 bit;
-	const char *msr_name, *text;
+	const char *name, *msr_name, *text;
 } capability_rows[] = {
-#define CAPABILITY(name, msr, bit, text) { (u32)(msr), bit, #msr, text },
+#define CAPABILITY(name, msr, bit, text) { (u32)(msr), bit, #name, #msr, text },
 #include "vmx/capabilities.def"
 };
 
@@ -207,6 +208,36 @@ bool has(u32 token)
 {
 	ask(token & ~LACKS(0));
 	return token_met(token);
+}
+
+bool capability_place(u32 token, u32 *msr, u32 *bit)
+{
+	if (!is_capability(token))
+		return false;
+	*msr = capability_rows[token - CAPABILITY_BASE - 1].msr;
+	*bit = capability_rows[token - CAPABILITY_BASE - 1].bit;
+	return true;
+}
+
+const char *token_name(u32 token)
+{
+	if (is_capability(token))
+		return capability_rows[token - CAPABILITY_BASE - 1].name;
+	for (size_t i = 0; i < ARRAY_SIZE(control_names); i++)
+		if (control_names[i].token == token)
+			return control_names[i].name;
+	return NULL;
+}
+
+u32 token_named(const char *name, size_t length)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(control_names); i++)
+		if (strlen(control_names[i].name) == length && !memcmp(control_names[i].name, name, length))
+			return control_names[i].token;
+	for (u32 token = CAPABILITY_BASE + 1; token < CAPABILITY_END; token++)
+		if (strlen(token_name(token)) == length && !memcmp(token_name(token), name, length))
+			return token;
+	return 0;
 }
 
 static const char *control_text(u32 token)

@@ -38,7 +38,7 @@ enum capability {
 #define LIMIT_CR3_TARGETS(n) (0x60000000u | (n))
 
 /* The opposite: LACKS(PROC2_ENABLE_RDTSCP) is met where the control cannot be 1. */
-#define LACKS(token) (0x80000000u | (token))
+#define LACKS(token) (LACKING | (token))
 
 static inline enum control_word control_word(enum control control)
 {
@@ -108,6 +108,11 @@ const struct control_range *control_range(enum control_word word);
 
 /* Is every bit of the word either one that may be both, or at its one allowed value? */
 bool control_value_allowed(enum control_word word, u64 value);
+
+/* The name in controls.def or capabilities.def, NULL or 0: no such token; and where a capability's bit is. */
+const char *token_name(u32 token);
+u32 token_named(const char *name, size_t length);
+bool capability_place(u32 token, u32 *msr, u32 *bit);
 
 /* "secondary control "enable EPT" (IA32_VMX_PROCBASED_CTLS2[33])"; false: no such token. */
 bool token_format(char *to, size_t size, u32 token);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hostile/hostile.h"
 #include "vmx/guest.h"
+#include "vmx/lacks.h"
 #include "vmx/use.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -92,7 +93,9 @@ struct outcome guest_enter(void)
 	recovery_set(guest.recovery);
 	hostile_before_entry();
 	guest_running = true;
+	lacks_before_entry();
 	result = vmx_enter(&guest.regs, !guest.launched, guest.host_rsp);
+	lacks_after_entry();
 	guest_running = false;
 	hostile_after_entry();
 	guest.recovery = recovery_current();

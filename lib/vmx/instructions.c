@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hostile/hostile.h"
+#include "vmx/controls.h"
 #include "vmx/fields.h"
 #include "vmx/instructions.h"
+#include "vmx/lacks.h"
 #include "x86/processor.h"
 
 #define SET_ARITHMETIC_FLAGS "pushfq; orq $0x8d5, (%%rsp); popfq; "
@@ -64,7 +66,7 @@ struct outcome vmclear(const u64 *region_address, u64 *rflags)
 
 struct outcome vmptrld(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmptrld (%1)", , "r"(hostile_operand(region_address)));
+	return EXECUTE("vmptrld (%1)", , "r"(hostile_operand(lacks_region(region_address))));
 }
 
 struct outcome vmptrst(u64 *region_address, u64 *rflags)
@@ -75,7 +77,8 @@ struct outcome vmptrst(u64 *region_address, u64 *rflags)
 struct outcome vmread(u64 encoding, u64 *value, u64 *rflags)
 {
 	volatile u64 result = *value;
-	const struct outcome outcome = EXECUTE("vmread %2, %1", AND "+m"(result), "r"(encoding));
+	const u64 seen = lacks_field(encoding);
+	const struct outcome outcome = EXECUTE("vmread %2, %1", AND "+m"(result), "r"(seen));
 
 	*value = result;
 	return outcome;
@@ -83,7 +86,9 @@ struct outcome vmread(u64 encoding, u64 *value, u64 *rflags)
 
 struct outcome vmwrite(u64 encoding, u64 value, u64 *rflags)
 {
-	return EXECUTE("vmwrite %2, %1", , "r"(encoding) AND "r"(value));
+	const u64 seen = lacks_field(encoding);
+
+	return EXECUTE("vmwrite %2, %1", , "r"(seen) AND "r"(value));
 }
 
 struct outcome vmcall(u64 *rflags)
@@ -93,20 +98,34 @@ struct outcome vmcall(u64 *rflags)
 
 struct outcome vmlaunch(u64 *rflags)
 {
-	return EXECUTE("vmlaunch", , );
+	lacks_before_entry();
+
+	const struct outcome outcome = EXECUTE("vmlaunch", , );
+
+	lacks_after_entry();
+	return outcome;
 }
 
 struct outcome vmresume(u64 *rflags)
 {
-	return EXECUTE("vmresume", , );
+	lacks_before_entry();
+
+	const struct outcome outcome = EXECUTE("vmresume", , );
+
+	lacks_after_entry();
+	return outcome;
 }
 
 struct outcome invept(u64 type, const struct invept_descriptor *descriptor, u64 *rflags)
 {
+	if (lacks_token(CAP_INVEPT))
+		return EXECUTE("ud2", , );
 	return EXECUTE("invept (%2), %1", , "r"(type) AND "r"(descriptor));
 }
 
 struct outcome invvpid(u64 type, const struct invvpid_descriptor *descriptor, u64 *rflags)
 {
+	if (lacks_token(CAP_INVVPID))
+		return EXECUTE("ud2", , );
 	return EXECUTE("invvpid (%2), %1", , "r"(type) AND "r"(descriptor));
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmx/lacks.h"
 #include "vmx/use.h"
 #include "vmx/vmcs.h"
 #include "x86/page.h"
@@ -123,7 +124,7 @@ u64 vmcs_read(enum vmcs_field field)
 	u64 value = 0;
 	bool failed;
 
-	asm volatile("vmread %2, %0" : "=rm"(value), "=@ccbe"(failed) : "r"((u64)field) : "memory");
+	asm volatile("vmread %2, %0" : "=rm"(value), "=@ccbe"(failed) : "r"(lacks_field(field)) : "memory");
 	if (failed)
 		field_failed("VMREAD", field);
 	return value;
@@ -133,7 +134,7 @@ void vmcs_write(enum vmcs_field field, u64 value)
 {
 	bool failed;
 
-	asm volatile("vmwrite %1, %2" : "=@ccbe"(failed) : "rm"(value), "r"((u64)field) : "memory");
+	asm volatile("vmwrite %1, %2" : "=@ccbe"(failed) : "rm"(value), "r"(lacks_field(field)) : "memory");
 	if (failed)
 		field_failed("VMWRITE", field);
 	use_of_field(field);

@@ -3,6 +3,10 @@
 
 #ifdef VMXCHECK_CHECK_BUILD
 
+#include "x86/processor.h"
+
+u64 (*vmx_msr_seen)(u32 msr, u64 value);
+
 /* A bit a token: eight words of 64 controls, then 256 features and 256 capabilities. */
 enum { CONTROLS = 512, NUMBERED = 256, TOKENS = CONTROLS + 2 * NUMBERED };
 enum { CLASS_CONTROL = 1, CLASS_FEATURE = 4, CLASS_CAPABILITY = 5 };

@@ -11,6 +11,9 @@ enum feature {
 	FEATURE_END
 };
 
+/* Set in a need: the opposite, met where the feature or control is not there. */
+#define LACKING 0x80000000u
+
 bool has_feature(enum feature feature);
 
 /* "CPUID.01H:ECX[21] (x2APIC)" */

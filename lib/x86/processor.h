@@ -58,6 +58,11 @@ static inline struct cpuid cpuid(u32 leaf, u32 subleaf)
 	return c;
 }
 
+#ifdef VMXCHECK_CHECK_BUILD
+/* The check build may make another processor of this one: what of a VMX capability MSR is to be seen. NULL: all. */
+extern u64 (*vmx_msr_seen)(u32 msr, u64 value);
+#endif
+
 static inline u64 rdmsr(u32 msr)
 {
 	u32 low, high;
@@ -66,6 +71,10 @@ static inline u64 rdmsr(u32 msr)
 	if (HOSTILE_RDMSR(msr, &value))
 		return value;
 	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
+#ifdef VMXCHECK_CHECK_BUILD
+	if (msr >= (u32)IA32_VMX_BASIC && msr <= (u32)IA32_VMX_EXIT_CTLS2 && vmx_msr_seen)
+		return vmx_msr_seen(msr, (u64)high << 32 | low);
+#endif
 	return (u64)high << 32 | low;
 }
 

@@ -2,6 +2,7 @@
 /* Every encoding, every width of operand ("VMREAD", "VMWRITE"). */
 #include "vmxtest/vmxtest.h"
 #include "libc/string.h"
+#include "vmx/lacks.h"
 
 #define CANARY 0x5aa5c33c0ff0e11eull
 
@@ -37,7 +38,8 @@ static struct outcome quick_vmread(u64 encoding, u64 *value)
 {
 	bool invalid, valid;
 
-	asm volatile("vmread %3, %0" : "+m"(*value), "=@ccc"(invalid), "=@ccz"(valid) : "r"(encoding) : "memory");
+	asm volatile("vmread %3, %0"
+		     : "+m"(*value), "=@ccc"(invalid), "=@ccz"(valid) : "r"(lacks_field(encoding)) : "memory");
 	return quick_outcome(invalid, valid);
 }
 
@@ -45,7 +47,8 @@ static struct outcome quick_vmwrite(u64 encoding, u64 value)
 {
 	bool invalid, valid;
 
-	asm volatile("vmwrite %2, %3" : "=@ccc"(invalid), "=@ccz"(valid) : "r"(value), "r"(encoding) : "memory");
+	asm volatile("vmwrite %2, %3"
+		     : "=@ccc"(invalid), "=@ccz"(valid) : "r"(value), "r"(lacks_field(encoding)) : "memory");
 	return quick_outcome(invalid, valid);
 }
 
@@ -122,7 +125,7 @@ static u64 vmread_to_register(u64 encoding, u64 before, bool *failed)
 {
 	u64 value = before;
 
-	asm volatile("vmread %2, %0" : "+r"(value), "=@ccbe"(*failed) : "r"(encoding) : "memory");
+	asm volatile("vmread %2, %0" : "+r"(value), "=@ccbe"(*failed) : "r"(lacks_field(encoding)) : "memory");
 	return value;
 }
 
