@@ -47,7 +47,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -155,6 +155,10 @@ check-images: all
 # A real hypervisor under test. A smoke set is part of check-fast (tests/kvm); all of it takes two minutes.
 check-kvm: all
 	$(Q)./run_tests.sh --backend kvm-on-bochs --fail-stale
+
+# Both commands of the README on fresh roots of Debian releases: RELEASES="bookworm trixie forky". Needs root; half an hour.
+check-releases:
+	$(Q)$(PYTHON) scripts/check-releases $(RELEASES)
 
 check-clang:
 ifneq ($(CLANG),)
