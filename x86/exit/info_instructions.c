@@ -135,10 +135,18 @@ static u64 supported_xss(void)
 	return has(FEATURE_XSAVES) ? (u64)c.edx << 32 | c.ecx : 0;
 }
 
+/* SGX may be switched off by the firmware: then ENCLS and ENCLV are #UD, whatever the controls are. */
+static bool sgx_leaf_exists(u32 bit)
+{
+	return has(FEATURE_SGX) && cpuid(0x12, 0).eax & BIT(bit);
+}
+
 bool exiting_instruction_exists(const struct exiting_instruction *instruction)
 {
 	if (instruction->reason == EXIT_XSAVES || instruction->reason == EXIT_XRSTORS)
 		return has(instruction->need) && supported_xss();
+	if (instruction->reason == EXIT_ENCLS || instruction->reason == EXIT_ENCLV)
+		return has(instruction->need) && sgx_leaf_exists(instruction->reason == EXIT_ENCLS ? 0 : 5);
 	if (instruction->reason == EXIT_MWAIT || instruction->reason == EXIT_MONITOR)
 		return has(instruction->need) && has(FEATURE_MONITOR);
 	return !instruction->need || has(instruction->need);
