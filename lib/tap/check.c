@@ -102,6 +102,17 @@ void check_case(const char *format, const u64 values[4])
 		case_values[i] = values[i];
 }
 
+/* What CASE said, or the empty text. */
+static void format_case(char to[TEXT])
+{
+	to[0] = '\0';
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	if (case_format)
+		snprintf(to, TEXT, case_format, case_values[0], case_values[1], case_values[2], case_values[3]);
+#pragma GCC diagnostic pop
+}
+
 void check_passed(void)
 {
 	hostile_check();
@@ -120,13 +131,7 @@ bool check_failed(const char *file, u32 line, const char *text, const char *expe
 	snprintf(failure->check, TEXT, "%s", text);
 	snprintf(failure->expected, TEXT, "%s", expected);
 	snprintf(failure->actual, TEXT, "%s", actual);
-	failure->which[0] = '\0';
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	if (case_format)
-		snprintf(failure->which, TEXT, case_format, case_values[0], case_values[1], case_values[2],
-			 case_values[3]);
-#pragma GCC diagnostic pop
+	format_case(failure->which);
 	if (failed == 1 && test->fixture->describe)
 		test->fixture->describe(first_exit, sizeof(first_exit));
 	return false;
@@ -260,24 +265,36 @@ void note(const char *format, ...)
 	print("# note: %s\n", text);
 }
 
-bool check_true_on_known(const char *file, u32 line, const char *text, bool passed)
+/* What would be a failure, of a processor that may be right. */
+static bool note_of_unknown(const char *text)
 {
-	if (passed || processor_is_known())
-		return check_true(file, line, text, passed);
-	note("not so: %s; and this processor is one that the suite does not know", text);
+	char which[TEXT];
+
+	format_case(which);
+	note("%s%s%s: on a processor that the suite does not know", which, which[0] ? ": " : "", text);
 	check_passed();
 	return true;
+}
+
+bool check_true_on_known(const char *file, u32 line, const char *text, bool passed)
+{
+	char found[TEXT];
+
+	if (passed || processor_is_known())
+		return check_true(file, line, text, passed);
+	snprintf(found, sizeof(found), "not so is %s", text);
+	return note_of_unknown(found);
 }
 
 bool check_reserved_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask)
 {
 	const bool as_we_know_it = !(actual & mask);
 
+	char found[TEXT];
+
 	if (!as_we_know_it && !processor_is_known()) {
-		note("%s: reserved bits %#lx are 1, and this processor is one that the suite does not know", text,
-		     actual & mask);
-		check_passed();
-		return true;
+		snprintf(found, sizeof(found), "%s has reserved bits %#lx", text, actual & mask);
+		return note_of_unknown(found);
 	}
 	return check_bits(file, line, text, actual, mask, 0);
 }
