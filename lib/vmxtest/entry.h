@@ -50,6 +50,11 @@ struct entry_check {
 	struct value_set bad, good;
 	struct outcome refused;		/* what each bad value comes to */
 	void (*prepare)(void);		/* sets what must hold before; may set the fields to valid values */
+	/*
+	 * The bad values have reserved bits, which a later processor may define: one that is taken is a note where the
+	 * processor's model is not known.
+	 */
+	bool reserved;
 };
 
 #define BY_VMFAIL(error)			{ .kind = OUTCOME_FAIL_VALID, .number = (error) }

@@ -2,6 +2,7 @@
 #include "vmxtest/entry_guest.h"
 #include "vmx/ept.h"
 #include "x86/interrupt.h"
+#include "x86/model.h"
 
 const char *const segment_names[SEGMENT_REGISTERS] = { "ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR" };
 
@@ -156,10 +157,9 @@ void entry_stop_guest_in(u32 activity)
 	vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
 }
 
-bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification)
+static bool check_guest_state_of(const char *file, u32 line, bool legal, u64 qualification, struct outcome outcome)
 {
 	const bool fails_later = vmcs_read(VM_ENTRY_MSR_LOAD_COUNT);
-	const struct outcome outcome = entry_attempt(false);
 	const char *text = legal ? "VM entry with a legal guest state" : "VM entry with an illegal guest state";
 	bool passed;
 
@@ -173,6 +173,23 @@ bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification
 	/* What a failed entry or an exit leaves of blocking by NMI is another test's business (entry.fail, after). */
 	nmi_unblock();
 	return passed;
+}
+
+bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification)
+{
+	return check_guest_state_of(file, line, legal, qualification, entry_attempt(false));
+}
+
+bool check_reserved_refused(const char *file, u32 line)
+{
+	const struct outcome outcome = entry_attempt(false);
+	const bool taken = outcome.kind == OUTCOME_EXIT ||
+			   (outcome.kind == OUTCOME_ENTRY_FAILURE && outcome.number == EXIT_MSR_LOADING);
+
+	if (!taken || processor_is_known())
+		return check_guest_state_of(file, line, false, 0, outcome);
+	check_true_on_known(file, line, "the refusal of a reserved bit", false);
+	return check_guest_state_of(file, line, true, 0, outcome);
 }
 
 bool entry_try_segment(enum segment_register r, u32 rights, u32 limit, bool legal)

@@ -57,6 +57,10 @@ void entry_guest_put_back(void);
 #define expect_guest_state_q(legal, qualification) check_guest_state(HERE, legal, qualification)
 bool check_guest_state(const char *file, u32 line, bool legal, u64 qualification);
 
+/* The guest state is illegal by a bit that is reserved today: as above, but taken it is a note on an unknown processor. */
+#define expect_reserved_refused() check_reserved_refused(HERE)
+bool check_reserved_refused(const char *file, u32 line);
+
 /*
  * Try rights and limit of a segment register. A processor may drop reserved bits of the rights on VMWRITE: then there
  * is nothing to try, and the result is false.

@@ -76,8 +76,8 @@ TEST("entry.ctl.eptp.sss", "EPTP[7] is 0 without supervisor shadow-stack control
 
 ENTRY_CHECK("entry.ctl.eptp.reserved", "bits 11:8 of the EPTP and those beyond the physical-address width are 0",
 	    NEEDS(PROC2_ENABLE_EPT), FIELDS(EPT_POINTER), .prepare = enable_ept,
-	    .bad = MISALIGNED_OR_TOO_WIDE(0xf00), .refused = INVALID_CONTROLS,
-	    .good = WITHIN_PHYSICAL_WIDTH(~0xfffull));
+	    .bad = MISALIGNED_OR_TOO_WIDE(0xf00), .reserved = true,
+	    .refused = INVALID_CONTROLS, .good = WITHIN_PHYSICAL_WIDTH(~0xfffull));
 
 ENTRY_CHECK("entry.ctl.eptp.ignored", "without \"enable EPT\" the EPTP is not looked at", NEEDS(PROC2_ENABLE_EPT),
 	    FIELDS(EPT_POINTER), .good = ANYTHING);

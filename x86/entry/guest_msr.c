@@ -44,7 +44,7 @@ static void require_debug_controls_can_be_off(void)
 ENTRY_CHECK("entry.guest.debugctl.reserved", "reserved bits of guest IA32_DEBUGCTL are 0 if it is loaded",
 	    NEEDS(ENTRYCTL_LOAD_DEBUG_CONTROLS),
 	    FIELDS(GUEST_IA32_DEBUGCTL), .prepare = load_debug_controls,
-	    .bad = COMPUTED(reserved_debugctl), .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1, 2, 3));
+	    .bad = COMPUTED(reserved_debugctl), .reserved = true, .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1, 2, 3));
 
 TEST("entry.guest.debugctl.ignored", "guest IA32_DEBUGCTL is not checked if it is not loaded")
 {
@@ -76,7 +76,7 @@ TEST("entry.guest.pgc.reserved", "reserved bits of guest IA32_PERF_GLOBAL_CTRL a
 
 	use(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL, EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL);
 	ENTRY_VALUES(FIELDS(GUEST_IA32_PERF_GLOBAL_CTRL), .bad = FLIPPED_BITS(~defined & ~PERF_GLOBAL_CTRL_METRICS),
-		     .refused = BY_INVALID_GUEST_STATE, .good = FLIPPED_BITS(defined));
+		     .reserved = true, .refused = BY_INVALID_GUEST_STATE, .good = FLIPPED_BITS(defined));
 	vmcs_clear_controls(ENTRYCTL_LOAD_IA32_PERF_GLOBAL_CTRL);
 	ENTRY_VALUES(FIELDS(GUEST_IA32_PERF_GLOBAL_CTRL), .refused = BY_INVALID_GUEST_STATE, .good = VALUES(~0ull));
 }
@@ -122,11 +122,11 @@ TEST("entry.guest.efer.reserved", "reserved bits of guest IA32_EFER are 0 if it 
      NEEDS(ENTRYCTL_LOAD_IA32_EFER))
 {
 	load_efer();
-	ENTRY_VALUES(FIELDS(GUEST_IA32_EFER), .bad = FLIPPED_BITS(~efer_bits()), .refused = BY_INVALID_GUEST_STATE,
-		     .good = FLIPPED_BITS(efer_bits() & (EFER_SCE | EFER_NXE)));
+	ENTRY_VALUES(FIELDS(GUEST_IA32_EFER), .bad = FLIPPED_BITS(~efer_bits()), .reserved = true,
+		     .refused = BY_INVALID_GUEST_STATE, .good = FLIPPED_BITS(efer_bits() & (EFER_SCE | EFER_NXE)));
 	entry_guest_32bit();
-	ENTRY_VALUES(FIELDS(GUEST_IA32_EFER), .bad = FLIPPED_BITS(~efer_bits()), .refused = BY_INVALID_GUEST_STATE,
-		     .good = FLIPPED_BITS(efer_bits() & (EFER_SCE | EFER_NXE)));
+	ENTRY_VALUES(FIELDS(GUEST_IA32_EFER), .bad = FLIPPED_BITS(~efer_bits()), .reserved = true,
+		     .refused = BY_INVALID_GUEST_STATE, .good = FLIPPED_BITS(efer_bits() & (EFER_SCE | EFER_NXE)));
 	vmcs_clear_controls(ENTRYCTL_LOAD_IA32_EFER);
 	ENTRY_VALUES(FIELDS(GUEST_IA32_EFER), .refused = BY_INVALID_GUEST_STATE, .good = VALUES(~0ull));
 }
@@ -205,7 +205,7 @@ TEST("entry.guest.bndcfgs", "guest IA32_BNDCFGS has no reserved bit and a canoni
      NEEDS(ENTRYCTL_LOAD_IA32_BNDCFGS))
 {
 	ENTRY_VALUES(FIELDS(GUEST_IA32_BNDCFGS), .prepare = load_bndcfgs, .bad = FLIPPED_BITS(0xffc),
-		     .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1, 2, 3, 0x1000));
+		     .reserved = true, .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1, 2, 3, 0x1000));
 	ENTRY_VALUES(FIELDS(GUEST_IA32_BNDCFGS), .bad = NONCANONICAL, .refused = BY_INVALID_GUEST_STATE);
 }
 
@@ -213,12 +213,12 @@ TEST("entry.guest.bndcfgs", "guest IA32_BNDCFGS has no reserved bit and a canoni
 ENTRY_CHECK("entry.guest.rtit", "reserved bits of guest IA32_RTIT_CTL are 0 if it is loaded",
 	    NEEDS(ENTRYCTL_LOAD_IA32_RTIT_CTL),
 	    FIELDS(GUEST_IA32_RTIT_CTL), .prepare = load_rtit_ctl, .bad = FLIPPED_BITS(0xfe00000000000000),
-	    .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0));
+	    .reserved = true, .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0));
 
 ENTRY_CHECK("entry.guest.lbrctl", "reserved bits of guest IA32_LBR_CTL are 0 if it is loaded",
 	    NEEDS(ENTRYCTL_LOAD_GUEST_IA32_LBR_CTL),
 	    FIELDS(GUEST_IA32_LBR_CTL), .prepare = load_lbr_ctl, .bad = FLIPPED_BITS(0xffffffffff80fff0),
-	    .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1));
+	    .reserved = true, .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1));
 
 ENTRY_CHECK("entry.guest.pkrs", "bits 63:32 of guest IA32_PKRS are 0 if it is loaded", NEEDS(ENTRYCTL_LOAD_PKRS),
 	    FIELDS(GUEST_IA32_PKRS), .prepare = load_pkrs, .bad = FLIPPED_BITS(HIGH_HALF),
@@ -255,8 +255,8 @@ TEST("entry.guest.cet", "guest CET state has canonical addresses and no reserved
      NEEDS(ENTRYCTL_LOAD_CET_STATE))
 {
 	load_cet();
-	ENTRY_VALUES(FIELDS(GUEST_IA32_S_CET), .bad = FLIPPED_BITS(0x3c0), .refused = BY_INVALID_GUEST_STATE,
-		     .good = VALUES(0, 1, 2, 0x1000));
+	ENTRY_VALUES(FIELDS(GUEST_IA32_S_CET), .bad = FLIPPED_BITS(0x3c0), .reserved = true,
+		     .refused = BY_INVALID_GUEST_STATE, .good = VALUES(0, 1, 2, 0x1000));
 	ENTRY_VALUES(FIELDS(GUEST_IA32_S_CET), .bad = VALUES(CET_SUPPRESS | CET_TRACKER),
 		     .refused = BY_INVALID_GUEST_STATE, .good = VALUES(CET_SUPPRESS, CET_TRACKER));
 	/* Of bits 63:N see entry.guest.ssp.range. */

@@ -373,9 +373,9 @@ TEST("entry.guest.intr.reserved", "bits 31:5 of the interruptibility state are 0
 	for (u32 bit = 5; bit < 32; bit++) {
 		CASE("interruptibility %#lx", BIT(bit));
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, BIT(bit));
-		expect_guest_state(false);
+		expect_reserved_refused();
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, BIT(bit) | INTERRUPTIBILITY_MOV_SS);
-		expect_guest_state(false);
+		expect_reserved_refused();
 	}
 	CASE("interruptibility 0, then blocking by MOV SS");
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);

@@ -26,7 +26,10 @@ static void flip_each(u32 from, u32 to)
 				continue;
 			CASE("pending debug exceptions %#lx", bases[i] ^ BIT(bit));
 			vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, bases[i] ^ BIT(bit));
-			expect_guest_state(!(BIT(bit) & (PENDING_RESERVED | PENDING_BLD)));
+			if (BIT(bit) & (PENDING_RESERVED | PENDING_BLD))
+				expect_reserved_refused();
+			else
+				expect_guest_state(true);
 		}
 	}
 }

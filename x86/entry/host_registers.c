@@ -170,8 +170,8 @@ static bool valid_in_pgc(u32 index, u64 *value)
 
 ENTRY_CHECK("entry.host.pgc.reserved", "with \"load IA32_PERF_GLOBAL_CTRL\" reserved bits of the host field are 0",
 	    NEEDS(EXITCTL_LOAD_IA32_PERF_GLOBAL_CTRL), FIELDS(HOST_IA32_PERF_GLOBAL_CTRL),
-	    .prepare = load_perf_global_ctrl, .bad = COMPUTED(reserved_in_pgc), .refused = INVALID_HOST,
-	    .good = COMPUTED(valid_in_pgc));
+	    .prepare = load_perf_global_ctrl, .bad = COMPUTED(reserved_in_pgc), .reserved = true,
+	    .refused = INVALID_HOST, .good = COMPUTED(valid_in_pgc));
 
 static void load_pat(void)
 {
@@ -219,7 +219,7 @@ static bool reserved_in_efer(u32 index, u64 *value)
 
 ENTRY_CHECK("entry.host.efer.reserved", "with \"load IA32_EFER\" reserved bits of the host field are 0",
 	    NEEDS(EXITCTL_LOAD_IA32_EFER), FIELDS(HOST_IA32_EFER), .prepare = load_efer,
-	    .bad = COMPUTED(reserved_in_efer), .refused = INVALID_HOST,
+	    .bad = COMPUTED(reserved_in_efer), .reserved = true, .refused = INVALID_HOST,
 	    .good = FLIPPED_BITS(EFER_SCE | EFER_NXE));
 
 static void try_efer(u64 bits, bool valid)
