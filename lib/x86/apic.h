@@ -21,7 +21,6 @@ enum {
 	APIC_TIMER_DIVIDE_BY_1 = 11,
 };
 
-#define APIC_DEFAULT_BASE 0xfee00000ull
 #define APIC_SPURIOUS_VECTOR 0xef
 #define APIC_LAST_XAPIC_ID 254		/* 255 is all of them */
 

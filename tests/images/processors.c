@@ -48,8 +48,8 @@ static void leave_interrupts_on(UNUSED void *unused)
 static void stay_for_ever(UNUSED void *unused)
 {
 	interrupts_off();
-	for (;;)
-		cpu_yield();
+	while (!wait_for_other(false, WAIT_MS))
+		;
 }
 
 static void expect_that_all_work(void)
