@@ -5,6 +5,7 @@
 #include "libc/string.h"
 #include "x86/apic.h"
 #include "x86/interrupt.h"
+#include "x86/monitor.h"
 #include "x86/page.h"
 #include "x86/time.h"
 #include "x86/wait.h"
@@ -147,45 +148,6 @@ TEST("hostload.nonreg", "the host is active, without blocking by STI or MOV SS a
 	expect_eq(exit_probe.rflags, RFLAGS_FIXED);	/* the probe has run */
 }
 
-/* As much as any processor monitors, with nothing else in it that is written. */
-static volatile u8 monitored[PAGE_SIZE] ALIGNED(4096);
-enum { WAKE_UP_VECTOR = 0x71 };
-
-
-static void guest_monitors(void)
-{
-	asm volatile("monitor" : : "a"(monitored + PAGE_SIZE / 2), "c"(0), "d"(0));
-}
-
-/* MWAIT with a timer that ends it: did it last until then? */
-static bool mwait_waits(u32 ticks)
-{
-	bool waited;
-
-	interrupt_handle(WAKE_UP_VECTOR, interrupt_counter);
-	apic_write(APIC_LVT_TIMER, WAKE_UP_VECTOR);
-	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
-	apic_write(APIC_TIMER_INITIAL, ticks);
-	asm volatile("sti; mwait; cli" : : "a"(0), "c"(0) : "memory");
-	waited = interrupt_count[WAKE_UP_VECTOR];
-	apic_write(APIC_TIMER_INITIAL, 0);
-	apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED);
-	apic_write(APIC_TIMER_DIVIDE, 0);
-	take_pending(WAKE_UP_VECTOR);
-	return waited;
-}
-
-/* In some hypervisors, and in most emulators, MWAIT waits for nothing; then it says nothing of monitoring. */
-static bool mwait_can_wait(void)
-{
-	for (u32 i = 0; i < 8; i++) {
-		asm volatile("monitor" : : "a"(monitored + PAGE_SIZE / 2), "c"(0), "d"(0));
-		if (mwait_waits(2000000))
-			return true;
-	}
-	return false;
-}
-
 TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAIT in the host does not wait",
      NEEDS(FEATURE_MONITOR, FEATURE_MTRR))
 {
@@ -199,8 +161,8 @@ TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAI
 		bool waits = true;
 
 		/* The timer may come before the MWAIT, if this processor stands still for so long: then with more time. */
-		for (u32 ticks = 2000000; waits && ticks <= 2000000000; ticks *= 10) {
-			guest_run(guest_monitors);
+		for (u32 ticks = MWAIT_TICKS; waits && ticks <= 1000 * MWAIT_TICKS; ticks *= 10) {
+			guest_run(monitor_arm);
 			expect_guest_done();
 			waits = mwait_waits(ticks);
 		}
