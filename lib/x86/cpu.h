@@ -69,6 +69,9 @@ unsigned int cpus_online(void);
  */
 void cpus_recall(void);
 
+/* Leave processor n, which is at no work, out in the same way: a test has changed it for good. */
+void cpu_leave_out(unsigned int n);
+
 /* How many have come up and are not used: they halt for good. */
 extern volatile u32 ap_parked;
 

@@ -328,7 +328,7 @@ bool cpu_restart(unsigned int n)
 	return is_back;
 }
 
-static void leave_out(unsigned int n)
+void cpu_leave_out(unsigned int n)
 {
 	struct cpu *cpu = numbered[n];
 
@@ -344,7 +344,7 @@ void cpus_recall(void)
 {
 	for (unsigned int n = online - 1; n > 0; n--)
 		if ((numbered[n]->work || numbered[n]->stopped) && !cpu_restart(n))
-			leave_out(n);
+			cpu_leave_out(n);
 }
 
 unsigned int cpus_lost(void)
