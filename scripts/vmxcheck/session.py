@@ -95,7 +95,7 @@ class Session:
             if not (selected.image.rom if backend.name == "bochs" else selected.image.elf).exists():
                 raise Problem("image `%s` is not built: %s is missing; run make"
                               % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
-            extra = " ".join([order, backend.words(), "brief" if self._brief(backend) else ""])
+            extra = " ".join([order, backend.words(section.arguments), "brief" if self._brief(backend) else ""])
             if section.smp > 1:
                 extra += " smp=%d" % section.smp if "smp=" not in section.arguments else ""
             boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests)

@@ -53,9 +53,10 @@ class Backend:
         """None, or why it cannot run here."""
         raise NotImplementedError
 
-    def words(self) -> str:
-        """What an image must be told of the machine: it may be stopped and reset at no cost."""
-        return "machine=emulated" + (" shutdown=ends" if self.shutdown_ends else "")
+    def words(self, arguments: str = "") -> str:
+        """What an image must be told of the machine, where the arguments do not: it may be stopped and reset at no cost."""
+        words = ["machine=emulated"] + (["shutdown=ends"] if self.shutdown_ends else [])
+        return " ".join(word for word in words if word.partition("=")[0] + "=" not in arguments)
 
     def features(self) -> FrozenSet[str]:
         """What an image may need: "vmx", "smp". Only asked when it is available."""
