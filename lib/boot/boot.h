@@ -16,8 +16,5 @@ struct boot_info {
 	const char *command_line;
 };
 
-/*
- * End the image: drain the serial port, then try QEMU's isa-debug-exit, Bochs'
- * shutdown port and the usual ACPI power-off ports; on bare metal, halt.
- */
+/* End the image: all that was said is out, and the machine is off if it is one that can be (machine/power.h), else it halts. */
 void boot_end(void) __attribute__((noreturn));

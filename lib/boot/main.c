@@ -7,6 +7,7 @@
 #include "libc/string.h"
 #include "machine/cmos.h"
 #include "machine/memory.h"
+#include "machine/power.h"
 #include "x86/cpu.h"
 #include "x86/processor.h"
 #include "x86/quiet.h"
@@ -86,6 +87,24 @@ static void read_way(void)
 	memory_take((u64)image_start, (u64)image_end);
 }
 
+/* The word console=PORT, hexadecimal: the base of a serial port. 0: there is none. Needed before anything can be said. */
+static u16 console_word(void)
+{
+	static const char word[] = "console=";
+	const char *at = command_line;
+	u32 port;
+
+	while ((at = strchr(at, word[0])) && (strncmp(at, word, strlen(word)) || (at > command_line && at[-1] != ' ')))
+		at++;
+	if (!at)
+		return 0;
+	at += strlen(word);
+
+	const char *const blank = strchr(at, ' ');
+
+	return hexadecimal(at, blank ? (size_t)(blank - at) : strlen(at), &port) ? port : 0;
+}
+
 static void fatal(const struct exception_frame *frame)
 {
 	print("\nBail out! %s(%#lx) at RIP %#lx, RSP %#lx, CR2 %#lx outside any test\n", vector_name(frame->vector),
@@ -95,9 +114,9 @@ static void fatal(const struct exception_frame *frame)
 
 void boot_main(void)
 {
-	console_init();
 	boot_add_to_command_line(patched_command_line);
 	read_way();
+	console_init(console_word());
 	boot_info.command_line = command_line;
 	hostile_boot(command_line, boot_magic, boot_information);
 
@@ -110,21 +129,8 @@ void boot_main(void)
 
 void boot_end(void)
 {
-	static const struct {
-		u16 port, value;
-	} acpi_power_off[] = {
-		{ 0x604, 0x2000 },	/* QEMU's pc and q35 */
-		{ 0xb004, 0x2000 },	/* Bochs, older QEMU */
-		{ 0x600, 0x34 },	/* cloud-hypervisor and others */
-		{ 0x4004, 0x3400 },	/* VirtualBox */
-	};
-
 	console_drain();
-	outl(0xf4, 0);			/* QEMU: isa-debug-exit */
-	for (const char *c = "Shutdown"; *c; c++)
-		outb(0x8900, *c);
-	for (size_t i = 0; i < ARRAY_SIZE(acpi_power_off); i++)
-		outw(acpi_power_off[i].port, acpi_power_off[i].value);
+	power_end();
 	for (;;)
 		asm volatile("cli; hlt");
 }

@@ -89,3 +89,21 @@ bool glob_match(const char *pattern, size_t length, const char *text)
 		}
 	}
 }
+
+bool hexadecimal(const char *text, size_t length, u32 *value)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t at = length >= 2 && text[0] == '0' && text[1] == 'x' ? 2 : 0;
+
+	*value = 0;
+	if (at == length || length - at > 8)
+		return false;
+	for (; at < length; at++) {
+		const char *const digit = text[at] ? strchr(digits, text[at] >= 'A' && text[at] <= 'F' ? text[at] | 0x20 : text[at]) : NULL;
+
+		if (!digit)
+			return false;
+		*value = *value << 4 | (u32)(digit - digits);
+	}
+	return true;
+}

@@ -15,3 +15,6 @@ char *strchr(const char *s, int c);
 
 /* Does the text match a shell pattern of '*', '?' and plain characters? */
 bool glob_match(const char *pattern, size_t length, const char *text);
+
+/* A hexadecimal number of at most 8 digits, with or without 0x in front; false: it is none. */
+bool hexadecimal(const char *text, size_t length, u32 *value);

@@ -5,6 +5,7 @@
 #include "libc/printf.h"
 #include "libc/string.h"
 #include "machine/emulated.h"
+#include "machine/power.h"
 #include "x86/apic.h"
 #include "x86/asked.h"
 #include "x86/cpu.h"
@@ -94,6 +95,19 @@ static bool parse_machine(struct text value)
 	return same(value, "emulated") || same(value, "real");
 }
 
+/* lib/boot has already used it: here it is only looked at. */
+static bool parse_console(struct text value)
+{
+	u32 port;
+
+	return hexadecimal(value.start, value.length, &port) && port < 0x10000;
+}
+
+static bool parse_end(struct text value)
+{
+	return power_end_by(value.start, value.length);
+}
+
 static bool known_id(struct text value)
 {
 	for (const struct test *test = tests_start; test < tests_end; test++)
@@ -129,7 +143,7 @@ static const struct {
 	{ "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
 	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous },
-	{ "machine", parse_machine },
+	{ "machine", parse_machine }, { "console", parse_console }, { "end", parse_end },
 #ifdef VMXCHECK_CHECK_BUILD
 	{ "lacks", parse_lacks },
 #endif
