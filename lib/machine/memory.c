@@ -156,9 +156,15 @@ u64 memory_size(void)
 	return total;
 }
 
-u64 memory_top(void)
+u64 memory_next_edge(u64 address, u64 end)
 {
-	return ram.count ? ram.ranges[ram.count - 1].end : 0;
+	for (u32 i = 0; i < 2 * ram.count; i++) {
+		const u64 edge = i % 2 ? ram.ranges[i / 2].end : ram.ranges[i / 2].start;
+
+		if (edge > address)
+			return edge < end ? edge : end;
+	}
+	return end;
 }
 
 const char *memory_source(void)

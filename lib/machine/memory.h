@@ -39,7 +39,9 @@ u64 memory_low_page(void);
 bool memory_is_ram(u64 start, u64 end);
 bool memory_has_ram(u64 start, u64 end);
 
-/* How many bytes of RAM there are, in all; the address behind the last one; and who said so ("multiboot", "cmos"...). */
+/* The next address behind this one at which RAM begins or ends, or `end` if that comes first. */
+u64 memory_next_edge(u64 address, u64 end);
+
+/* How many bytes of RAM there are, in all; and who said so ("multiboot", "cmos"...). */
 u64 memory_size(void);
-u64 memory_top(void);
 const char *memory_source(void);

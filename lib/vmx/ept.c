@@ -2,6 +2,7 @@
 #include "vmx/ept.h"
 
 #include "x86/fault.h"
+#include "x86/mtrr.h"
 
 enum { LEVELS = 4, ENTRIES = 512 };
 
@@ -64,17 +65,37 @@ void ept_map(u64 guest_physical, u64 host_physical, u64 flags)
 	*ept_entry(guest_physical, 1) = host_physical | flags;
 }
 
+/* [start, end) to itself with one memory type; by large pages as far as they fit. */
+static void map_to_itself(u64 *root, u64 start, u64 end, enum memory_type type)
+{
+	u64 bytes;
+
+	for (u64 at = start; at < end; at += bytes) {
+		const unsigned int level = has(CAP_EPT_2M_PAGES) && at % span(2) == 0 && end - at >= span(2) ? 2 : 1;
+
+		*entry_below(root, at, level) = at | EPT_RWX | type << EPT_TYPE_SHIFT | (level == 2 ? EPT_LARGE : 0);
+		bytes = span(level);
+	}
+}
+
+void ept_map_identity(u64 *root)
+{
+	u64 end;
+
+	for (u64 at = 0; at < BIT(32); at = end) {
+		const enum memory_type type = memory_type_at(at, &end);
+
+		map_to_itself(root, at, end, type);
+	}
+}
+
 void vmcs_use_ept(void)
 {
-	const unsigned int level = has(CAP_EPT_2M_PAGES) ? 2 : 1;
-	const u64 uncached = 3ull << 30;
 	u64 *const root = page_alloc();		/* not asked of the VMCS 2048 times: where the suite is a guest a VMREAD may exit */
 
 	vmcs_write(EPT_POINTER, ept_pointer(root));
 	vmcs_set_controls(PROC2_ENABLE_EPT);
-	for (u64 address = 0; address < BIT(32); address += span(level))
-		*entry_below(root, address, level) = address | EPT_RWX | (address < uncached ? EPT_WB : EPT_UC) |
-						   (level == 2 ? EPT_LARGE : 0);
+	ept_map_identity(root);
 	ept_flush();
 }
 

@@ -16,6 +16,7 @@
 enum {
 	EPT_READ = BIT(0), EPT_WRITE = BIT(1), EPT_EXECUTE = BIT(2), EPT_RWX = 7,
 	EPT_UC = 0 << 3, EPT_WC = 1 << 3, EPT_WT = 4 << 3, EPT_WP = 5 << 3, EPT_WB = 6 << 3, EPT_TYPE_MASK = 7 << 3,
+	EPT_TYPE_SHIFT = 3,
 	EPT_IGNORE_PAT = BIT(6), EPT_LARGE = BIT(7), EPT_ACCESSED = BIT(8), EPT_DIRTY = BIT(9),
 };
 
@@ -39,10 +40,13 @@ enum {
 #define EPT_VIOLATION_DEFINED (~0x1fe40ull | BIT(7) | BIT(8) | BIT(12))
 
 /*
- * "Enable EPT" with an identity map of the first 4 GiB, RWX: write-back, but uncached in the last GiB. 2-MByte
- * pages where there are such. Accessed and dirty flags are off.
+ * "Enable EPT" with an identity map of the first 4 GiB, RWX, each page of the memory type that it has without EPT
+ * (x86/mtrr.h). 2-MByte pages where there are such, and memory of one type. Accessed and dirty flags are off.
  */
 void vmcs_use_ept(void);
+
+/* The same map below an empty PML4 table; it does not flush. */
+void ept_map_identity(u64 *root);
 
 /* The EPTP for a PML4 table: 4 levels, write-back if the processor may, A/D flags off. */
 u64 ept_pointer(const u64 *pml4);

@@ -2,6 +2,7 @@
 /* What the tests of events share. */
 #pragma once
 
+#include "vmx/ept.h"
 #include "vmx/modes.h"
 #include "vmxtest/events.h"
 #include "x86/cpu.h"
@@ -33,17 +34,4 @@ extern const u8 guest_iret_at[], guest_iret_done[];
  */
 void use_virtual_nmis(void);
 
-/*
- * EPT that maps the first 4 GiB to themselves by 2-MByte pages: write-back, the last GiB (APIC) uncached. The entry
- * of a guest-physical address is at pd[address >> 21].
- */
-struct identity_ept {
-	u64 eptp;
-	u64 *pd;
-};
-
-enum { EPT_RWX = 7, EPT_WRITE_BACK = 6, EPT_LARGE = BIT(7) };
 #define EPT_SUPPRESS_VE BIT(63)
-
-struct identity_ept identity_ept(void);
-void use_identity_ept(struct identity_ept ept);

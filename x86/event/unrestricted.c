@@ -8,7 +8,7 @@ extern u64 boot_pd[2048];
 
 static void use_unrestricted_guest(void)
 {
-	use_identity_ept(identity_ept());
+	vmcs_use_ept();
 	vmcs_set_controls(PROC2_UNRESTRICTED_GUEST);
 	if (has(EXITCTL_SAVE_IA32_EFER) && has(ENTRYCTL_LOAD_IA32_EFER)) {
 		vmcs_set_controls(EXITCTL_SAVE_IA32_EFER, ENTRYCTL_LOAD_IA32_EFER);

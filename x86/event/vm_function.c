@@ -5,24 +5,6 @@
 #include "vmx/modes.h"
 #include "x86/user.h"
 
-struct identity_ept identity_ept(void)
-{
-	u64 *const pml4 = page_alloc(), *const pdpt = page_alloc(), *const pd = page_alloc_many(4);
-
-	pml4[0] = physical_address(pdpt) | EPT_RWX;
-	for (u64 i = 0; i < 4; i++)
-		pdpt[i] = (physical_address(pd) + i * PAGE_SIZE) | EPT_RWX;
-	for (u64 i = 0; i < 2048; i++)
-		pd[i] = i << 21 | EPT_LARGE | EPT_RWX | (i < 1536 ? EPT_WRITE_BACK << 3 : 0);
-	return (struct identity_ept){ physical_address(pml4) | 3 << 3 | EPT_WRITE_BACK, pd };
-}
-
-void use_identity_ept(struct identity_ept ept)
-{
-	vmcs_write(EPT_POINTER, ept.eptp);
-	vmcs_set_controls(PROC2_ENABLE_EPT);
-}
-
 #define NEEDS_SWITCHING(...) \
 	NEEDS(PROC2_ENABLE_VM_FUNCTIONS, PROC2_ENABLE_EPT, CAP_VMFUNC_EPTP_SWITCHING, CAP_EPT_2M_PAGES, \
 	      CAP_EPT_MEMORY_TYPE_WB, ##__VA_ARGS__)
@@ -61,20 +43,27 @@ static void guest_switches(void)
 	call.after = *probe;
 }
 
-static struct identity_ept first, second;
+/* Each leads from every address below 4 GiB to the same one, but where a test changes it. */
+static u64 *first, *second;
 static u64 *eptp_list;
+
+static u64 *use_another_ept(void)
+{
+	vmcs_use_ept();
+	return ept_root();
+}
 
 /* The second EPT leads from the first probed page to the second one. */
 static void use_eptp_list(void)
 {
-	first = identity_ept();
-	second = identity_ept();
 	eptp_list = page_alloc();
 	find_probed_pages();
-	second.pd[probed(0) >> 21] += 2 << 20;
 	*(u64 *)probed(0) = 0x1111;
 	*(u64 *)probed(1) = 0x2222;
-	use_identity_ept(first);
+	second = use_another_ept();
+	*ept_entry(probed(0), 2) += BIT(21);
+	ept_flush();
+	first = use_another_ept();
 	vmcs_set_controls(PROC2_ENABLE_VM_FUNCTIONS);
 	vmcs_write(VM_FUNCTION_CONTROLS, EPTP_SWITCHING);
 	vmcs_write(EPTP_LIST_ADDRESS, physical_address(eptp_list));
@@ -97,14 +86,14 @@ static void check_switches(u32 cpl)
 		*page_entry(probed(0), 2) |= PAGE_USER;
 	for (u32 i = 0; i < ARRAY_SIZE(indexes); i++) {
 		CASE("EPTP list entry %u", indexes[i]);
-		eptp_list[indexes[i]] = second.eptp;
-		vmcs_write(EPT_POINTER, first.eptp);
+		eptp_list[indexes[i]] = ept_pointer(second);
+		vmcs_write(EPT_POINTER, ept_pointer(first));
 		guest_set_cpl(cpl);
 		run_vmfunc(FUNCTION_EPTP_SWITCHING, indexes[i]);
 		expect_guest_done();
 		expect_eq(call.before, 0x1111);
 		expect_eq(call.after, 0x2222);
-		expect_eq(vmcs_read(EPT_POINTER), second.eptp);
+		expect_eq(vmcs_read(EPT_POINTER), ept_pointer(second));
 		if (has(PROC2_EPT_VIOLATION_VE))
 			expect_eq(vmcs_read(EPTP_INDEX), indexes[i]);
 		eptp_list[indexes[i]] = 0;
@@ -129,7 +118,7 @@ TEST("feat.vmfunc.eptp_index", "EPTP switching stores ECX[15:0] in the EPTP inde
 	use_eptp_list();
 	for (u32 index = 0; index < 512; index++) {
 		CASE("ECX %u", index);
-		eptp_list[index] = second.eptp;
+		eptp_list[index] = ept_pointer(second);
 		vmcs_write(EPTP_INDEX, 0xffff);
 		run_vmfunc(FUNCTION_EPTP_SWITCHING, index);
 		expect_guest_done();
@@ -140,7 +129,7 @@ TEST("feat.vmfunc.eptp_index", "EPTP switching stores ECX[15:0] in the EPTP inde
 static void expect_vmfunc_exit(void)
 {
 	expect_exit(EXIT_VMFUNC, .qualification = 0, .instruction_length = 3);
-	expect_eq(vmcs_read(EPT_POINTER), first.eptp);
+	expect_eq(vmcs_read(EPT_POINTER), ept_pointer(first));
 }
 
 TEST("feat.vmfunc.bad_entry", "VMFUNC 0 with ECX from 512, or with an EPTP that is no good, exits with reason 59",
@@ -151,12 +140,12 @@ TEST("feat.vmfunc.bad_entry", "VMFUNC 0 with ECX from 512, or with an EPTP that 
 
 	use_eptp_list();
 	bad[0] = 0;							/* page-walk length 1 */
-	bad[1] = (second.eptp & ~7ull) | 2;				/* memory type 2 */
-	bad[2] = second.eptp ^ 1 << 3;					/* page-walk length 3 */
-	bad[3] = second.eptp | BIT(11);					/* reserved */
-	bad[4] = second.eptp | BIT(physical_address_width());		/* beyond MAXPHYADDR */
+	bad[1] = (ept_pointer(second) & ~7ull) | 2;				/* memory type 2 */
+	bad[2] = ept_pointer(second) ^ 1 << 3;					/* page-walk length 3 */
+	bad[3] = ept_pointer(second) | BIT(11);					/* reserved */
+	bad[4] = ept_pointer(second) | BIT(physical_address_width());		/* beyond MAXPHYADDR */
 	for (u32 i = 0; i < 512; i++)
-		eptp_list[i] = second.eptp;
+		eptp_list[i] = ept_pointer(second);
 	for (u32 i = 0; i < ARRAY_SIZE(outside); i++) {
 		CASE("ECX %#x", outside[i]);
 		run_vmfunc(FUNCTION_EPTP_SWITCHING, outside[i]);
@@ -176,7 +165,7 @@ TEST("feat.vmfunc.disabled_fn", "VMFUNC of a function whose control bit is 0 exi
 	static const u32 beyond[] = { 64, 65, 128, 0x10000, 0x80000000, 0xffffffff };
 
 	use_eptp_list();
-	eptp_list[0] = second.eptp;
+	eptp_list[0] = ept_pointer(second);
 	for (u32 function = 0; function < 64; function++) {
 		CASE("EAX %u", function);
 		vmcs_write(VM_FUNCTION_CONTROLS, function == 0 ? 0 : EPTP_SWITCHING);
@@ -193,7 +182,7 @@ TEST("feat.vmfunc.disabled_fn", "VMFUNC of a function whose control bit is 0 exi
 TEST("feat.vmfunc.ud_off", "VMFUNC with enable VM functions = 0 raises #UD", NEEDS_SWITCHING())
 {
 	use_eptp_list();
-	eptp_list[0] = second.eptp;
+	eptp_list[0] = ept_pointer(second);
 	vmcs_clear_controls(PROC2_ENABLE_VM_FUNCTIONS);
 	run_vmfunc(FUNCTION_EPTP_SWITCHING, 0);
 	expect_guest_fault(VECTOR_UD, 0);
@@ -227,9 +216,9 @@ static struct ve_information *use_ve(u64 entry)
 	struct ve_information *information = page_alloc();
 
 	find_probed_pages();
-	first = identity_ept();
-	first.pd[probed(0) >> 21] = entry;
-	use_identity_ept(first);
+	first = use_another_ept();
+	*ept_entry(probed(0), 2) = entry;
+	ept_flush();
 	vmcs_set_controls(PROC2_EPT_VIOLATION_VE);
 	vmcs_write(VIRTUALIZATION_EXCEPTION_INFORMATION_ADDRESS, physical_address(information));
 	vmcs_write(EPTP_INDEX, EPTP_INDEX_HERE);
