@@ -3,6 +3,7 @@
 #include "insn.h"
 
 #include "libc/string.h"
+#include "vmxtest/low.h"
 #include "x86/page.h"
 
 /* The displacement of memory operands, which is their qualification; of register operands info.qual.register has it. */
@@ -138,8 +139,7 @@ TEST("exit.uncond.cpuid", "CPUID exits with reason 10 and qualification 0, at an
 TEST("exit.uncond.vmcall", "VMCALL exits with reason 18 at any CPL, in compatibility and in virtual-8086 mode")
 {
 	static const char *const modes[] = { "64-bit mode", "CPL 3", "compatibility mode", "virtual-8086 mode" };
-	enum { LOW = 0x8000 };			/* where 16-bit code can be */
-	u8 *const low = (u8 *)LOW;
+	u8 *const low = (u8 *)low_page();
 	u8 saved[3];
 
 	memcpy(instruction_code, insn_vmcall.bytes, insn_vmcall.length);
@@ -150,7 +150,7 @@ TEST("exit.uncond.vmcall", "VMCALL exits with reason 18 at any CPL, in compatibi
 		if (mode == 2)
 			guest_set_compatibility();
 		if (mode == 3)
-			guest_set_virtual_8086(LOW >> 4);
+			guest_set_virtual_8086(low_page() >> 4);
 		memcpy(saved, low, sizeof(saved));
 		memcpy(low, insn_vmcall.bytes, sizeof(saved));
 		guest.regs.rax = 0x1234;

@@ -2,9 +2,7 @@
 #include "hostload.h"
 
 #include "libc/string.h"
-
-/* Where 16-bit code can be: a paragraph that nothing uses once all processors run. */
-enum { LOW = 0x8000 };
+#include "vmxtest/low.h"
 
 extern const u8 hostload_vmcall[];
 asm(".pushsection .text\nhostload_vmcall: vmcall; ud2\n.popsection");
@@ -46,10 +44,10 @@ static void set_mode(enum guest_mode mode)
 		guest_set_pae();
 		break;
 	case MODE_VIRTUAL_8086:
-		guest_set_virtual_8086(LOW >> 4);
+		guest_set_virtual_8086(low_page() >> 4);
 		break;
 	case MODE_REAL:
-		guest_set_real(LOW >> 4);
+		guest_set_real(low_page() >> 4);
 		break;
 	default:
 		break;
@@ -58,7 +56,7 @@ static void set_mode(enum guest_mode mode)
 
 void guest_run_mode(enum guest_mode mode)
 {
-	u8 *const low = (u8 *)LOW;
+	u8 *const low = (u8 *)low_page();
 	const bool sixteen_bit = mode == MODE_VIRTUAL_8086 || mode == MODE_REAL;
 	u8 saved[3];
 

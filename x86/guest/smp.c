@@ -202,8 +202,11 @@ asm(".pushsection .rodata\n"
     ".code64\n"
     ".popsection");
 
-/* Vectors of pages below 1 MiB for this, beside the library's own. */
-enum { VECTOR_A = 0x0a, VECTOR_B = 0x4c };
+/* The vector of a free page below 1 MiB, not the first one or two. */
+static u8 start_vector(u64 lowest)
+{
+	return physical_address(ram_within(lowest << 12, BIT(20), 1, PAGE_SIZE)) >> 12;
+}
 
 static volatile struct report *prepare_page(u8 vector)
 {
@@ -233,19 +236,20 @@ static volatile struct report *start_at(u8 vector)
 TEST("guest.init.sipi", "a SIPI after INIT starts a processor in real mode in the page of its vector",
      NEEDS(NEED_CPUS(2)))
 {
-	const volatile struct report *report = start_at(VECTOR_A);
+	const u8 vector = start_vector(0x0a);
+	const volatile struct report *report = start_at(vector);
 
-	expect_eq(report->cs, VECTOR_A << 8);
+	expect_eq(report->cs, vector << 8);
 	expect_eq(report->cr0 & CR0_PE, 0);
-	report = start_at(VECTOR_B);
-	expect_eq(report->cs, VECTOR_B << 8);
+	report = start_at(vector);
+	expect_eq(report->cs, vector << 8);
 	expect(cpu_restart(1));
 }
 
 TEST("guest.init.registers", "INIT leaves CR0 but for CD and NW, CR4, RFLAGS, DR7, DS and SS as a reset does",
      NEEDS(NEED_CPUS(2)))
 {
-	const volatile struct report *report = start_at(VECTOR_A);
+	const volatile struct report *report = start_at(start_vector(0x0a));
 
 	expect_eq(report->cr0 & ~(u32)(CR0_CD | CR0_NW), CR0_ET);
 	expect_eq(report->cr4, 0);
@@ -259,7 +263,7 @@ TEST("guest.init.registers", "INIT leaves CR0 but for CD and NW, CR4, RFLAGS, DR
 
 TEST("guest.init.idtr", "INIT makes the IDTR base 0, limit FFFFH", NEEDS(NEED_CPUS(2)))
 {
-	const volatile struct report *report = start_at(VECTOR_A);
+	const volatile struct report *report = start_at(start_vector(0x0a));
 
 	expect_eq(report->idtr_base, 0);
 	expect_eq(report->idtr_limit, 0xffff);
@@ -268,7 +272,7 @@ TEST("guest.init.idtr", "INIT makes the IDTR base 0, limit FFFFH", NEEDS(NEED_CP
 
 TEST("guest.init.stops", "INIT stops a processor until a SIPI", NEEDS(NEED_CPUS(2)))
 {
-	volatile struct report *report = start_at(VECTOR_A);
+	volatile struct report *report = start_at(start_vector(0x0a));
 
 	cpu_init_ipi(1);
 	bool running = true;
@@ -280,9 +284,10 @@ TEST("guest.init.stops", "INIT stops a processor until a SIPI", NEEDS(NEED_CPUS(
 
 TEST("guest.init.sipi_ignored", "a SIPI to a processor that runs is ignored", NEEDS(NEED_CPUS(2)))
 {
-	volatile struct report *other = prepare_page(VECTOR_B), *report = start_at(VECTOR_A);
+	const u8 vector = start_vector(0x4c);
+	volatile struct report *other = prepare_page(vector), *report = start_at(start_vector(0x0a));
 
-	sipi_send(cpu_number(1)->apic_id, VECTOR_B);
+	sipi_send(cpu_number(1)->apic_id, vector);
 	wait_for_nothing();
 	expect(runs_within(report, WAIT_MS));
 	expect_eq(other->running, 0);

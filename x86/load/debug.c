@@ -72,10 +72,10 @@ TEST("entry.load.dr7", "\"load debug controls\" loads DR7, with bits 14 and 15 a
 	vmcs_set_controls(ENTRYCTL_LOAD_DEBUG_CONTROLS);
 	/* With DE each type of breakpoint is defined; nothing here touches these addresses. */
 	vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) | CR4_DE);
-	write_dr0(LOW);
-	write_dr1(LOW);
-	write_dr2(LOW);
-	write_dr3(LOW);
+	write_dr0(low_page());
+	write_dr1(low_page());
+	write_dr2(low_page());
+	write_dr3(low_page());
 	try_dr7(0);
 	for (u32 bit = 0; bit < 32; bit++) {
 		if (BIT(bit) & DR7_GD)
@@ -177,10 +177,10 @@ TEST("entry.load.dr7_off", "without \"load debug controls\" DR7 and IA32_DEBUGCT
 	write_cr4(read_cr4() | CR4_DE);
 	vmcs_write(GUEST_CR4, read_cr4());
 	vmcs_write(HOST_CR4, read_cr4());
-	write_dr0(LOW);
-	write_dr1(LOW);
-	write_dr2(LOW);
-	write_dr3(LOW);
+	write_dr0(low_page());
+	write_dr1(low_page());
+	write_dr2(low_page());
+	write_dr3(low_page());
 	for (u32 bit = 0; bit < 32; bit++) {
 		const u64 host = (BIT(bit) & ~(DR7_GD | DR7_ALWAYS_0 | BIT(11))) | DR7_FIXED;
 

@@ -36,9 +36,9 @@ void start_in(enum guest_mode mode)
 	if (mode == MODE_PAE)
 		guest_set_pae();
 	else if (mode == MODE_VIRTUAL_8086)
-		guest_set_virtual_8086(LOW >> 4);
+		guest_set_virtual_8086(low_page() >> 4);
 	else if (mode == MODE_REAL)
-		guest_set_real(LOW >> 4);
+		guest_set_real(low_page() >> 4);
 	else if (set[mode])
 		set[mode]();
 }
@@ -51,7 +51,7 @@ bool guest_is_16bit(void)
 struct outcome run_code(struct code code)
 {
 	enum { MOST = 128 };
-	u8 *const low = (u8 *)LOW;
+	u8 *const low = (u8 *)low_page();
 	const size_t size = code.end - code.start;
 	u8 saved[MOST];
 	struct outcome outcome;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "vmx/modes.h"
+#include "vmxtest/low.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/cpu.h"
 #include "x86/selectors.h"
@@ -45,10 +46,7 @@ void start_in(enum guest_mode mode);
 /* Will the guest be in real-address or virtual-8086 mode? */
 bool guest_is_16bit(void);
 
-/* Where 16-bit code runs: a paragraph below 64 KiB that nothing uses once all processors run. */
-enum { LOW = 0x8000 };
-
-/* Run the code in the mode that the VMCS has, with the registers as in guest.regs; it is put to LOW for 16-bit modes. */
+/* Run the code in the mode that the VMCS has, with the registers as in guest.regs; it is put to low_page() for 16-bit modes. */
 struct outcome run_code(struct code code);
 
 /* The guest came to the VMCALL behind the code. */

@@ -118,20 +118,20 @@ static void check_real_interrupt(void)
 {
 	enum { HANDLER = 0x100, STACK = 0x400 };
 	u32 *const table = page_alloc();
-	u8 saved[16], *const low = (u8 *)LOW + HANDLER;
+	u8 saved[16], *const low = (u8 *)low_page() + HANDLER;
 	u8 *const stack = page_alloc();
 
-	/* The handler at (LOW / 16) : HANDLER, by a table of 4-byte pointers that is not at 0. */
+	/* The handler at (low_page() / 16) : HANDLER, by a table of 4-byte pointers that is not at 0. */
 	memcpy(saved, low, sizeof(saved));
 	memcpy(low, real_int_lands, sizeof(saved));
-	table[0x41] = (LOW >> 4) << 16 | HANDLER;
+	table[0x41] = (low_page() >> 4) << 16 | HANDLER;
 	vmcs_write(GUEST_IDTR_BASE, physical_address(table));
 	vmcs_write(GUEST_IDTR_LIMIT, 0x41 * 4 + 3);
 	set_segment(SEG_SS, physical_address(stack), 0xffff, 0x93);
 	vmcs_write(GUEST_CS_SELECTOR, 0x1357);
 	vmcs_write(GUEST_RSP, STACK);
 	guest.regs.rbx = 0;
-	memcpy((void *)LOW, do_real_int.start, do_real_int.end - do_real_int.start);
+	memcpy((void *)low_page(), do_real_int.start, do_real_int.end - do_real_int.start);
 	vmcs_write(GUEST_RIP, 0);
 	guest_enter();
 	memcpy(low, saved, sizeof(saved));

@@ -105,7 +105,7 @@ static void check_bases(void)
 static void check_code_bases(enum guest_mode mode)
 {
 	for (u32 bit = 0; bit < 32; bit++) {
-		const u32 base = mode == MODE_REAL ? LOW : BIT(bit);
+		const u32 base = mode == MODE_REAL ? low_page() : BIT(bit);
 
 		if (!takes_next())
 			continue;
@@ -115,7 +115,7 @@ static void check_code_bases(enum guest_mode mode)
 		expect_code_ran();
 		expect_eq((u32)guest.regs.rax, words[2]);
 	}
-	set_segment(SEG_CS, mode == MODE_REAL ? LOW : 0, 0xffffffff, mode == MODE_REAL ? 0x809b : RIGHTS_FLAT_CODE);
+	set_segment(SEG_CS, mode == MODE_REAL ? low_page() : 0, 0xffffffff, mode == MODE_REAL ? 0x809b : RIGHTS_FLAT_CODE);
 }
 
 /* With this limit the segment ends with the first byte of words[1]: 4 bytes at limit - 3 are inside. */
