@@ -65,6 +65,15 @@ look_for()  # GROUP WHAT COMMAND PACKAGE
 	fi
 }
 
+look_for_file()  # GROUP WHAT FILE PACKAGE
+{
+	if [ -e "$3" ]; then
+		line "$1" "$2" "$3"
+	else
+		missing "$1" "$2" "$4" "no $3"
+	fi
+}
+
 ### What a tool must do
 
 cat >"$tmp/probe.c" <<'END'
@@ -349,6 +358,17 @@ detect_unshare()
 		line run '' 'but network namespaces are not permitted here'
 }
 
+# An ISO that boots under a BIOS and under UEFI, and the firmwares that boot it.
+detect_iso_tools()
+{
+	look_for check grub-mkrescue grub-mkrescue grub-common
+	look_for check xorriso xorriso xorriso
+	look_for check mtools mformat mtools
+	look_for_file check "GRUB for a BIOS" /usr/lib/grub/i386-pc/modinfo.sh grub-pc-bin
+	look_for_file check "GRUB for UEFI" /usr/lib/grub/x86_64-efi/modinfo.sh grub-efi-amd64-bin
+	look_for_file check "UEFI firmware" /usr/share/OVMF/OVMF_CODE_4M.fd ovmf
+}
+
 detect_check_tools()
 {
 	HOSTCC=''
@@ -373,6 +393,7 @@ detect_check_tools()
 	look_for check gdb gdb gdb
 	look_for check zsh zsh zsh
 	look_for check parallel parallel parallel
+	detect_iso_tools
 	# Its --version takes a second: not asked.
 	if path=$(path_of chromium); then
 		line check chromium "$path"
