@@ -223,13 +223,16 @@ static bool runs_within(volatile struct report *report, unsigned int ms)
 	return wait_for_other(report->running != before, ms);
 }
 
-/* INIT, and SIPIs to the page until it runs, for it may be late to take its INIT. It runs until the next INIT. */
+/*
+ * INIT, and SIPIs to the page until it runs, for it may be late to take its INIT. It runs until the next INIT. It writes
+ * RFLAGS last before it counts: until then it may be still in its last life, and count in the page that is cleared here.
+ */
 static volatile struct report *start_at(u8 vector)
 {
 	volatile struct report *report = prepare_page(vector);
 
 	cpu_init_ipi(1);
-	expect(sipi_until(cpu_number(1)->apic_id, vector, report->running, 2 * WAIT_MS));
+	expect(sipi_until(cpu_number(1)->apic_id, vector, report->eflags && report->running, 2 * WAIT_MS));
 	return report;
 }
 
