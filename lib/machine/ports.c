@@ -6,7 +6,7 @@
 #include "machine/pci.h"
 #include "x86/processor.h"
 
-enum { LIKELY = 0x5000, LOWEST = 0x1000, HIGHEST = 0x7f00, STEP = 0x100 };
+enum { DIAGNOSTIC = 0x80, LIKELY = 0x5000, LOWEST = 0x1000, HIGHEST = 0x7f00, STEP = 0x100 };
 
 /*
  * The registers that the fixed description table names lie in one block of a chipset, which has more beside them: none
@@ -60,4 +60,9 @@ u16 ports_free(void)
 		found = find();
 	looked = true;
 	return found;
+}
+
+void ports_write_diagnostic(void)
+{
+	outb(DIAGNOSTIC, 0);
 }

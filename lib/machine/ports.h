@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* I/O ports for tests whose subject is the instructions: any write to them does no harm. */
+/* I/O ports that any write may go to: for tests whose subject is the instructions, and for an exit to the hypervisor. */
 #pragma once
 
 #include "libc/types.h"
@@ -10,3 +10,6 @@
  */
 enum { PORTS_FREE = 64 };
 u16 ports_free(void);
+
+/* Write to the diagnostic port, 80H, which shows a byte on a board and exits in most virtual machines. */
+void ports_write_diagnostic(void);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "machine/ports.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
 #include "x86/interrupt.h"
@@ -30,7 +31,7 @@ static void relax(void)
 
 void cpu_yield(void)
 {
-	outb(0x80, 0);
+	ports_write_diagnostic();
 	relax();
 }
 
