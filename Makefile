@@ -8,6 +8,8 @@
 # make check-kvm  all images under Linux KVM on Bochs
 # make CHECK=1    the check build, in build/check: its images also watch the tests and know words that make the
 #                 machine a strange one (VMXCHECK_CHECK_BUILD); what people ship has none of it
+# make CHECK=1 PAD=4   the same with 4 KBytes of nothing in front of the code, in build/check/pad4
+# make check-machines  the images of the check build on strange machines (docs/machines.md; AXES=...); a quarter of an hour
 # make V=1        show the commands
 #
 # An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
@@ -21,6 +23,7 @@ endif
 -include config.mk
 
 B := build$(if $(CHECK),/check)
+OUT := $(B)$(if $(PAD),/pad$(PAD))
 VERSION ?= 0.1
 PYTHON ?= python3
 Q := $(if $(V),,@)
@@ -45,16 +48,16 @@ ifeq ($(findstring clang,$(shell $(CC) --version)),)
 CFLAGS += -Wno-clobbered
 endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
-LDFLAGS := -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
+LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines
 .SECONDARY:
 .DELETE_ON_ERROR:
 
 # L0 needs a static C library; without one everything else is built.
 L0_FILES := $(if $(L0),$(B)/l0/init $(B)/l0/loader.bin)
 
-all: $(foreach image,$(IMAGES),$(B)/x86/$(image).elf $(B)/x86/$(image).rom $(B)/x86/$(image).tests) \
+all: $(foreach image,$(IMAGES),$(OUT)/x86/$(image).elf $(OUT)/x86/$(image).rom $(OUT)/x86/$(image).tests) \
 	$(L0_FILES) $(if $(CHECK),,compile_commands.json)
 
 # ---- objects
@@ -69,40 +72,40 @@ $(B)/%.S.o: %.S config.mk Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ASFLAGS) -c $< -o $@
 
-$(B)/x86/%.name.o: lib/tap/image.c config.mk Makefile
+$(OUT)/x86/%.name.o: lib/tap/image.c config.mk Makefile
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DIMAGE_NAME=$* -c $< -o $@
 
 # ---- images: link as 64-bit code, hand out as ELF32 (what Multiboot and PVH loaders take)
 
 define image-rule
-$(B)/x86/$(1).elf64: $(2) $(B)/x86/$(1).name.o $(LIB_OBJECTS) lib/boot/image.ld
+$(OUT)/x86/$(1).elf64: $(2) $(OUT)/x86/$(1).name.o $(LIB_OBJECTS) lib/boot/image.ld
 	$$(call say,LD,$$@)
 	$$(Q)$$(LD) $$(LDFLAGS) -T lib/boot/image.ld -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach image,$(OWN_IMAGES),$(eval $(call image-rule,$(image),$(call objects-of,$(image)))))
 # Those of `abort` come last: where only a reset wakes a processor that they have stopped, the others have had it before.
-$(eval $(call image-rule,all,$(patsubst %,$(B)/x86/%.part.o,$(filter-out abort,$(PARTS)) abort)))
+$(eval $(call image-rule,all,$(patsubst %,$(OUT)/x86/%.part.o,$(filter-out abort,$(PARTS)) abort)))
 
 # Two images may call different things by one name: here what is an image's own is local to it.
 define part-rule
-$(B)/x86/$(1).part.o: $(call objects-of,$(1))
+$(OUT)/x86/$(1).part.o: $(call objects-of,$(1))
 	$$(Q)$$(LD) -m elf_x86_64 -z noexecstack -r -o $$@.tmp $$^
 	$$(Q)$$(OBJCOPY) --wildcard --keep-global-symbol='!*' $$@.tmp $$@ && rm $$@.tmp
 endef
 $(foreach image,$(PARTS),$(eval $(call part-rule,$(image))))
 
-$(B)/x86/%.elf: $(B)/x86/%.elf64
+$(OUT)/x86/%.elf: $(OUT)/x86/%.elf64
 	$(Q)$(OBJCOPY) -O elf32-i386 -R .testlist $< $@
 
-$(B)/x86/%.bin: $(B)/x86/%.elf64
+$(OUT)/x86/%.bin: $(OUT)/x86/%.elf64
 	$(Q)$(OBJCOPY) -O binary -R .testlist -R .note $< $@
 
-$(B)/x86/%.tests: $(B)/x86/%.elf64
+$(OUT)/x86/%.tests: $(OUT)/x86/%.elf64
 	$(Q)$(OBJCOPY) -O binary --only-section=.testlist --set-section-flags .testlist=alloc $< $@.tmp
 	$(Q)tr -d '\0' <$@.tmp >$@ && rm $@.tmp
 
-$(B)/x86/%.rom: $(B)/x86/%.bin $(B)/rom.bin scripts/mkrom
+$(OUT)/x86/%.rom: $(OUT)/x86/%.bin $(B)/rom.bin scripts/mkrom
 	$(Q)$(PYTHON) scripts/mkrom $< $(B)/rom.bin $@
 
 $(B)/rom.bin: $(B)/lib/boot/rom.S.o lib/boot/rom.ld
@@ -129,9 +132,9 @@ $(B)/l0/loader.bin: $(B)/l0/loader.S.o
 
 standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
 
-$(B)/standalone/%.run: $(B)/x86/%.elf $(B)/x86/%.rom $(B)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh
+$(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh
 	$(call say,PACK,$@)
-	$(Q)$(PYTHON) scripts/mkstandalone $(B)/x86 $* $@
+	$(Q)$(PYTHON) scripts/mkstandalone $(OUT)/x86 $* $@
 
 # From the same options as --help.
 docs: $(B)/docs/vmxcheck.1 $(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh
@@ -160,6 +163,9 @@ check-kvm: all
 check-releases:
 	$(Q)$(PYTHON) scripts/check-releases $(RELEASES)
 
+check-machines:
+	$(Q)./run_tests.sh machines $(AXES)
+
 check-clang:
 ifneq ($(CLANG),)
 	$(call say,CHECK,'clang builds everything too')
@@ -184,12 +190,12 @@ compile_commands.json: Makefile config.mk $(COMMAND_SOURCES)
 TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
 SHARE := $(DESTDIR)$(PREFIX)/share
 install: all docs
-	install -d $(TREE)/$(B)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
+	install -d $(TREE)/$(OUT)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
 		$(SHARE)/zsh/site-functions
 	install -m 755 run_tests.sh $(TREE)/
 	install -m 644 unittests.cfg config.mk $(TREE)/
 	$(if $(L0_FILES),install -d $(TREE)/$(B)/l0 && install -m 644 $(L0_FILES) $(TREE)/$(B)/l0/)
-	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(B)/x86/$(image),.elf .rom .tests)) $(TREE)/$(B)/x86/
+	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .rom .tests)) $(TREE)/$(OUT)/x86/
 	cp -R scripts spec $(TREE)/
 	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +
 	ln -sf ../lib/vmxcheck/run_tests.sh $(DESTDIR)$(PREFIX)/bin/vmxcheck

@@ -89,3 +89,9 @@ def _explain(options: argparse.Namespace) -> int:
 
     emit(sys.stdout, explain.text(options.id, TOP, results_base(options), Style.of(sys.stdout)))
     return 0
+
+
+def _machines(options: argparse.Namespace) -> int:
+    from . import machines
+
+    return machines.run(options.axes, options.short, options.jobs, results_base(options))

@@ -27,6 +27,7 @@ class Section:
     arguments: str = ""
     smp: int = 1
     memory: int = 64  # MiB
+    topology: str = ""  # of QEMU's -smp, behind the number
     groups: FrozenSet[str] = frozenset()
     timeout: Optional[float] = None  # seconds
     needs: FrozenSet[str] = frozenset()
@@ -78,7 +79,8 @@ _KEYS: Dict[str, Callable[[str], object]] = {
     "file": _file,
     "arguments": str,
     "smp": _number(1, 64),
-    "memory": _number(16, 2048),
+    "memory": _number(16, 4096),
+    "topology": str,
     "groups": _set(()),
     "timeout": _seconds,
     "needs": _set(NEEDS),

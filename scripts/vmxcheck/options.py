@@ -30,6 +30,7 @@ COMMANDS = {
     "merge": "join the results of shards, or of runs on several targets, into one",
     "compare": "what broke, was fixed, appeared or went between two runs",
     "report": "JUnit XML and the HTML report of runs that are over",
+    "machines": "the images of the check build on machines that are stranger than the one at hand",
     "explain": "a requirement: its section, where it is tested, its last results",
 }
 RESULTS_HELP = "a results.json, the folder of a run, or a folder of runs (then: its last)"
@@ -171,6 +172,17 @@ def report_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def machines_parser() -> argparse.ArgumentParser:
+    parser = _parser("machines", "Boot the images of the check build on strange machines: each axis of tests/machines/axes.cfg gives the\n"
+                     "verdicts of the machine as it is, or a SKIP that names the axis's feature. make check-machines does this.")
+    add = parser.add_argument
+    add("axes", nargs="*", metavar="AXIS", help="only these axes (names, globs)")
+    add("--short", action="store_true", help="the short selection, which make check has")
+    add("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N", help="boot N images at a time (default: the cores)")
+    _results_option(add)
+    return parser
+
+
 def explain_parser() -> argparse.ArgumentParser:
     parser = _parser("explain", "What a requirement says, where it is in the manual and in the tests, and how it went.")
     add = parser.add_argument
@@ -182,7 +194,7 @@ def explain_parser() -> argparse.ArgumentParser:
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
     return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "report": report_parser(),
-            "explain": explain_parser()}
+            "machines": machines_parser(), "explain": explain_parser()}
 
 
 def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":

@@ -198,7 +198,7 @@ class Runner:
         name = job.file_name + ".log"
         try:
             folder.mkdir()
-            boot = Boot(job.image, command_line, job.section.smp, job.section.memory, folder, job.limit)
+            boot = Boot(job.image, command_line, job.section.smp, job.section.memory, folder, job.section.topology, job.limit)
             emulator = job.backend.start(boot, lambda launch: self._keep_files(job, launch.argv, folder))
         except (OSError, Problem) as error:
             job.ledger.give_up("%s could not be started: %s" % (job.backend.name, error))

@@ -56,7 +56,7 @@ class Chooser:
     def _set_cpu(self, cpu: str) -> None:
         """The model goes to the backends that have one of this name; the others keep their own."""
         usable = [self._made[name] for name in self.allowed if not self.problem(name)]
-        takers = [backend for backend in usable if cpu in backend.cpu_models()]
+        takers = [backend for backend in usable if cpu.partition(",")[0] in backend.cpu_models()]
         for backend in takers:
             backend.cpu = cpu
         if not takers:

@@ -23,6 +23,7 @@ class Boot:
     smp: int
     memory: int  # MiB
     folder: Path  # private to this boot, and the emulator's working folder
+    topology: str = ""  # sockets=, cores=, threads= of them, where the backend can
     limit: float = float("inf")  # seconds that the image may go without progress
 
 

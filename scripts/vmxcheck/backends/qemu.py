@@ -37,7 +37,7 @@ class Qemu(Backend):
     def command(self, boot: Boot) -> Launch:
         argv = [
             *dies_with_us(), self._tool,
-            "-machine", "pc,accel=" + self.accelerator, "-cpu", self.cpu, "-smp", str(boot.smp), "-m", str(boot.memory),
+            "-machine", "pc,accel=" + self.accelerator, "-cpu", self.cpu, "-smp", ",".join([str(boot.smp), *boot.topology.split(",")]).rstrip(","), "-m", str(boot.memory),
             "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
             "-kernel", str(boot.image.elf.resolve()),
