@@ -63,6 +63,7 @@ void apic_init(void)
 	for (size_t i = 0; i < ARRAY_SIZE(lvt) && i <= last; i++)
 		apic_write(lvt[i], APIC_LVT_MASKED);
 	apic_write(APIC_TIMER_INITIAL, 0);
+	apic_write(APIC_TIMER_DIVIDE, 0);
 	apic_write(APIC_SVR, APIC_SVR_ENABLE | APIC_SPURIOUS_VECTOR);
 	apic_write(APIC_ESR, 0);	/* one write shows the errors, the next one that there are no more */
 	apic_write(APIC_ESR, 0);
