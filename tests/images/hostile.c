@@ -13,6 +13,7 @@
 #include "x86/interrupt.h"
 #include "x86/page.h"
 #include "x86/time.h"
+#include "x86/wait.h"
 
 #define PLAIN_TEST(id, title, ...) TAP_TEST(plain_fixture, id, title, ##__VA_ARGS__)
 enum { SOME_VECTOR = 0x51 };
@@ -39,7 +40,7 @@ PLAIN_TEST("self.wrong.nmi", "an NMI sent to itself has come ten instructions la
 	asm volatile(".rept 10; nop; .endr" : : : "memory");
 	expect_eq(interrupt_count[VECTOR_NMI], 1);
 	for (int i = 0; i < 1000000 && !interrupt_count[VECTOR_NMI]; i++)
-		cpu_relax();
+		wait_ticks(1);
 	interrupt_handle(VECTOR_NMI, NULL);
 }
 
