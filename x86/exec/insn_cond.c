@@ -101,6 +101,7 @@ TEST("exit.rdpmc", "RDPMC exits with reason 15, whatever counter ECX names", NEE
 {
 	static const struct instruction rdpmc = { "RDPMC", BYTES(0x0f, 0x33), EXIT_RDPMC, 0 };
 	static const u64 counters[] = { 0, 1, 7, 0x40000000, 0x40000002, 0xffffffff };
+	struct fault in_host;
 
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
 		CASE("counter %#x", counters[i]);
@@ -110,8 +111,10 @@ TEST("exit.rdpmc", "RDPMC exits with reason 15, whatever counter ECX names", NEE
 		vmcs_clear_controls(PROC_RDPMC_EXITING);
 		CASE("counter %#x, the control 0", counters[i]);
 		run(&rdpmc, 0, counters[i]);
-		if (!guest_is_done())		/* a counter that does not exist */
-			expect_guest_fault(VECTOR_GP, 0);
+		/* What it does in the host: a counter that does not exist raises #GP. */
+		in_host = TRY(asm volatile("rdpmc" : : "c"((u32)counters[i]) : "rax", "rdx"));
+		if (in_host.raised)
+			expect_guest_fault(in_host.vector, in_host.error_code);
 		else
 			expect_guest_done();
 	}
@@ -171,11 +174,14 @@ TEST("exit.rdseed", "RDSEED exits with reason 61 and says its destination and op
 	check_random(PROC2_RDSEED_EXITING, EXIT_RDSEED, 0xf8);
 }
 
-TEST("exit.wbinvd", "WBINVD exits with reason 54 and qualification 0, WBNOINVD with qualification 1",
+TEST("exit.wbinvd", "WBINVD exits with reason 54 and qualification 0, and WBNOINVD with the same reason",
      NEEDS(PROC2_WBINVD_EXITING))
 {
 	static const struct instruction wbinvd = { "WBINVD", BYTES(0x0f, 0x09), EXIT_WBINVD, 0 };
-	static const struct instruction wbnoinvd = { "WBNOINVD", BYTES(0xf3, 0x0f, 0x09), EXIT_WBINVD, 1 };
+	/* Its qualification is 1 by later editions; it is told as a note where it is another. */
+	static const struct instruction wbnoinvd = {
+		"WBNOINVD", BYTES(0xf3, 0x0f, 0x09), EXIT_WBINVD, NOT_LOOKED_AT
+	};
 
 	for (u32 i = 0; i < (has(FEATURE_WBNOINVD) ? 2 : 1); i++) {
 		const struct instruction *instruction = i ? &wbnoinvd : &wbinvd;
@@ -184,6 +190,8 @@ TEST("exit.wbinvd", "WBINVD exits with reason 54 and qualification 0, WBNOINVD w
 		vmcs_set_controls(PROC2_WBINVD_EXITING);
 		run(instruction, 0, 0);
 		expect_instruction_exit(instruction);
+		if (i && vmcs_read(EXIT_QUALIFICATION) != 1)
+			note("WBNOINVD exits with qualification %#lx", vmcs_read(EXIT_QUALIFICATION));
 		CASE("%s, the control 0", instruction->text);
 		vmcs_clear_controls(PROC2_WBINVD_EXITING);
 		run(instruction, 0, 0);
