@@ -17,7 +17,7 @@
 enum {
 	INIT_TO_SIPI_US = 10000, SIPI_TO_SIPI_MS = 1,
 	KNOWN_COME_WITHIN_MS = 2000, UNKNOWN_COME_WITHIN_MS = 100,	/* behind the last that came */
-	STARTS_AGAIN_WITHIN_MS = 300, COMES_BACK_WITHIN_MS = 10000,
+	STARTS_AGAIN_WITHIN_MS = 1000, COMES_BACK_WITHIN_MS = 10000,
 	CLOSED = 0x7fffffff,
 };
 
@@ -204,14 +204,12 @@ static bool is_up(const struct cpu *cpu)
 	return cpu->starts;
 }
 
-/* How many of the first `all` are so, counted up to the first that is not within a second. */
-static unsigned int count(bool (*is_so)(const struct cpu *cpu), unsigned int all)
+/* Wait until the first `all` are so, but not longer than a second. */
+static void wait_until_all(bool (*is_so)(const struct cpu *cpu), unsigned int all)
 {
 	unsigned int n = 1;
 
-	while (n < all && wait_for_other(is_so(&cpus[n]), WAIT_MS))
-		n++;
-	return n;
+	wait_for_other(n >= all || (is_so(&cpus[n]) && ++n >= all), WAIT_MS);
 }
 
 /* Nobody in x2APIC mode, or everybody (SDM Vol. 3A, "x2APIC State Transitions"): that reaches each APIC ID. */
@@ -259,10 +257,13 @@ static void start_others(void)
 		have_come(expected, count_is_known ? KNOWN_COME_WITHIN_MS : UNKNOWN_COME_WITHIN_MS);
 	}
 
-	const unsigned int all = count(has_arrived, __atomic_exchange_n(&ap_next, CLOSED, __ATOMIC_SEQ_CST));
-
-	settle_mode(all);
-	online = count(is_up, all);
+	online = __atomic_exchange_n(&ap_next, CLOSED, __ATOMIC_SEQ_CST);
+	wait_until_all(has_arrived, online);
+	settle_mode(online);
+	wait_until_all(is_up, online);
+	for (unsigned int n = online - 1; n > 0; n--)
+		if (!is_up(numbered[n]))
+			cpu_leave_out(n);
 }
 
 unsigned int cpus_online(void)
