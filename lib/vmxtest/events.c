@@ -2,6 +2,7 @@
 #include "vmxtest/events.h"
 #include "x86/cpu.h"
 #include "x86/tables.h"
+#include "x86/time.h"
 
 static void stop_timer(void)
 {
@@ -10,12 +11,20 @@ static void stop_timer(void)
 	apic_write(APIC_TIMER_DIVIDE, 0);
 }
 
-enum { FIRST_TICKS = 100000, MOST_TICKS = 1000000000 };
+/* How long the guest may take to halt: that many ticks at first, and a second of the TSC's at the most. */
+enum { FIRST_TICKS = 100000, MOST_TICKS = 100000000 };
+
+static u32 most_ticks(void)
+{
+	const u64 second = 1000 * tsc_per_ms();
+
+	return second < MOST_TICKS ? second : MOST_TICKS;
+}
 
 bool run_halted_until_timer(void (*function)(void), u64 rflags, const void *behind_hlt)
 {
 	vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
-	for (u32 ticks = FIRST_TICKS; ticks <= MOST_TICKS; ticks *= 10) {
+	for (u32 ticks = FIRST_TICKS; ticks <= most_ticks(); ticks *= 10) {
 		vmcs_write(GUEST_RFLAGS, rflags);
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
 		vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
@@ -30,7 +39,7 @@ bool run_halted_until_timer(void (*function)(void), u64 rflags, const void *behi
 bool run_halted_until_interrupt(void (*function)(void), u64 rflags, u8 vector, const void *behind_hlt)
 {
 	guest.apic_timer_watchdog = false;
-	for (u32 ticks = FIRST_TICKS; ticks <= MOST_TICKS; ticks *= 10) {
+	for (u32 ticks = FIRST_TICKS; ticks <= most_ticks(); ticks *= 10) {
 		vmcs_write(GUEST_RFLAGS, rflags);
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
 		vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
