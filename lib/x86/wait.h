@@ -9,7 +9,7 @@
 #include "libc/types.h"
 
 /* Milliseconds for what must come: far more than any of it takes, less than a guest's watchdog. */
-enum { WAIT_MS = 2000 };
+enum { WAIT_MS = 1000 };
 
 /*
  * Wait until the condition holds, for so many milliseconds of the TSC at the most (and for a thousand looks at it at the
