@@ -6,6 +6,7 @@
 # make check      the self-tests, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
 # make check-kvm  all images under Linux KVM on Bochs
+# make check-needs  no test fails where a control is missing: each is taken away in turn
 # make CHECK=1    the check build, in build/check: its images also watch the tests and know words that make the
 #                 machine a strange one (VMXCHECK_CHECK_BUILD); what people ship has none of it
 # make CHECK=1 PAD=4   the same with 4 KBytes of nothing in front of the code, in build/check/pad4
@@ -50,7 +51,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines check-needs
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -152,8 +153,10 @@ check: check-fast check-images
 check-fast: all check-clang
 	$(Q)$(PYTHON) tests/run.py
 
+# The check build's images, which also see that each test asks for what it uses.
 check-images: all
-	$(Q)./run_tests.sh --fail-stale
+	$(Q)$(MAKE) --no-print-directory CHECK=1 all
+	$(Q)./run_tests.sh --build $(B)/check --fail-stale
 
 # A real hypervisor under test. A smoke set is part of check-fast (tests/kvm); all of it takes two minutes.
 check-kvm: all
@@ -165,6 +168,11 @@ check-releases:
 
 check-machines:
 	$(Q)./run_tests.sh machines $(AXES)
+
+# Each control that may be 0 taken away in turn; minutes. A short selection is in tests/suite/test_needs.py.
+check-needs: all
+	$(Q)$(MAKE) --no-print-directory CHECK=1 all
+	$(Q)$(PYTHON) tests/suite/sweep.py
 
 check-clang:
 ifneq ($(CLANG),)

@@ -6,6 +6,7 @@
 #include "libc/string.h"
 #include "vmx/controls.h"
 #include "vmx/vmcs.h"
+#include "x86/fault.h"
 #include "x86/page.h"
 #include "x86/processor.h"
 
@@ -233,7 +234,9 @@ static bool is_refused(void)
 /* All 32 at once are never allowed: bit 31 is reserved on every processor that there is. */
 void lacks_before_entry(void)
 {
-	refusing = active && is_refused();
+	refusing = false;
+	if (active)	/* not in VMX operation: VMREAD faults, and so will the entry */
+		TRY(refusing = is_refused());
 	if (!refusing)
 		return;
 	pin_based = read_quietly(PIN_BASED_CONTROLS);

@@ -84,7 +84,7 @@ TEST("entry.guest.pgc.reserved", "reserved bits of guest IA32_PERF_GLOBAL_CTRL a
 TEST("entry.guest.pat.values", "each byte of guest IA32_PAT is a memory type that exists, if it is loaded",
      NEEDS(ENTRYCTL_LOAD_IA32_PAT))
 {
-	const u64 uncached_minus = 0x0706050401000706;
+	const u64 uncached_minus = 0x0706050401000706, host = rdmsr(IA32_PAT);
 
 	use(ENTRYCTL_LOAD_IA32_PAT, EXITCTL_LOAD_IA32_PAT);
 	entry_stop_guest_at_once();
@@ -102,6 +102,7 @@ TEST("entry.guest.pat.values", "each byte of guest IA32_PAT is a memory type tha
 	vmcs_write(GUEST_IA32_PAT, ~0ull);
 	CASE("IA32_PAT is not loaded");
 	expect_guest_state(true);
+	wrmsr(IA32_PAT, host);		/* where no exit loads it */
 }
 
 /* Bits that Intel processors define, and two of AMD's where CPUID has them. */

@@ -66,7 +66,7 @@ static void expect_lma(bool lma)
 {
 	expect_bits(vmcs_read(VM_ENTRY_CONTROLS), control_bit(ENTRYCTL_IA32E_MODE_GUEST),
 		    lma ? control_bit(ENTRYCTL_IA32E_MODE_GUEST) : 0);
-	if (has(EXITCTL_SAVE_IA32_EFER))
+	if (has(EXITCTL_SAVE_IA32_EFER) && has(ENTRYCTL_LOAD_IA32_EFER))
 		expect_bits(vmcs_read(GUEST_IA32_EFER), EFER_LMA | EFER_LME, EFER_LME | (lma ? EFER_LMA : 0));
 }
 

@@ -141,14 +141,32 @@ static bool sgx_leaf_exists(u32 bit)
 	return has(FEATURE_SGX) && cpuid(0x12, 0).eax & BIT(bit);
 }
 
+/* What makes an instruction exit that only exists with its need; the feature of one that exits by its need. */
+static u32 needed_too(u32 reason)
+{
+	switch (reason) {
+	case EXIT_MWAIT:
+	case EXIT_MONITOR:
+		return FEATURE_MONITOR;
+	case EXIT_RDTSCP:
+	case EXIT_UMWAIT:
+	case EXIT_TPAUSE:
+		return PROC_RDTSC_EXITING;
+	case EXIT_INVPCID:
+		return PROC_INVLPG_EXITING;
+	default:
+		return 0;
+	}
+}
+
 bool exiting_instruction_exists(const struct exiting_instruction *instruction)
 {
 	if (instruction->reason == EXIT_XSAVES || instruction->reason == EXIT_XRSTORS)
 		return has(instruction->need) && supported_xss();
 	if (instruction->reason == EXIT_ENCLS || instruction->reason == EXIT_ENCLV)
 		return has(instruction->need) && sgx_leaf_exists(instruction->reason == EXIT_ENCLS ? 0 : 5);
-	if (instruction->reason == EXIT_MWAIT || instruction->reason == EXIT_MONITOR)
-		return has(instruction->need) && has(FEATURE_MONITOR);
+	if (needed_too(instruction->reason) && !has(needed_too(instruction->reason)))
+		return false;
 	return !instruction->need || has(instruction->need);
 }
 
