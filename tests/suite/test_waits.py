@@ -8,6 +8,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 ROOM = {"lib/x86/wait.c", "lib/x86/wait.h"}
 # PAUSE is what this file tests.
 ABOUT_PAUSE = {"x86/exec/insn_wait.c"}
+# What plays the strange machine, which the words for waiting are to meet, and the tests that are wrong on purpose.
+STRANGE = ("lib/hostile/", "tests/images/hostile.c")
 
 # What is forbidden -> examples of it.
 RULES = {
@@ -29,7 +31,7 @@ def sources() -> dict[str, str]:
 class Waits(unittest.TestCase):
     def test_nobody_waits_elsewhere(self) -> None:
         found = [f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {what}"
-                 for name, text in sources().items() if name not in ROOM | ABOUT_PAUSE
+                 for name, text in sources().items() if name not in ROOM | ABOUT_PAUSE and not name.startswith(STRANGE)
                  for what, (pattern, _) in RULES.items() for match in re.finditer(pattern, text)]
         self.assertEqual(found, [], "lib/x86/wait.h has words for it")
 
