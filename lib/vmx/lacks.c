@@ -5,6 +5,7 @@
 
 #include "libc/string.h"
 #include "vmx/controls.h"
+#include "vmx/decode.h"
 #include "vmx/vmcs.h"
 #include "x86/fault.h"
 #include "x86/page.h"
@@ -212,8 +213,18 @@ static void write_quietly(u32 field, u64 value)
 	asm volatile("vmwrite %1, %0" : : "r"((u64)field), "r"(value) : "cc", "memory");
 }
 
+/* A pending MTF VM exit: type 7 is reserved on a processor without the monitor trap flag. */
+static bool injects_mtf(void)
+{
+	const u32 information = read_quietly(VM_ENTRY_INTERRUPTION_INFORMATION);
+
+	return information & INTERRUPTION_VALID && (information & INTERRUPTION_TYPE_MASK) == INTERRUPTION_TYPE_OTHER;
+}
+
 static bool is_refused(void)
 {
+	if (hides(PROC_MONITOR_TRAP_FLAG) && injects_mtf())
+		return true;
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
 		const u32 activator = control_word_activator[word];
 
