@@ -31,8 +31,8 @@ class Image:
         return self.folder / (self.name + ".rom")
 
     def origin(self, identity: str) -> str:
-        """The image that a test of `all` is from; of any other image: itself."""
-        return _origins(self.folder).get(identity, self.name) if self.name == EVERYTHING else self.name
+        """The image that a test of `all` is from; of any other image: ""."""
+        return _origins(self.folder).get(identity, "") if self.name == EVERYTHING else ""
 
 
 def load(folder: Path, name: str) -> Image:

@@ -220,8 +220,8 @@ class Session:
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), round=job.round)
         table = self._tables[job.backend.target()]
-        facts = {"cpu": job.backend.cpu.partition(",")[0], "smp": str(job.section.smp), "image": " ".join([job.name, job.image.origin(outcome.id)]),
-                 **job.backend.conditions()}
+        facts = {"cpu": job.backend.cpu.partition(",")[0], "smp": str(job.section.smp),
+                 "image": " ".join([job.name, job.image.origin(outcome.id)]), **job.backend.conditions()}
         line = table.find(outcome.id, facts, outcome)
         if line and line.excuses(outcome):
             point.verdict = KNOWN
