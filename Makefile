@@ -3,7 +3,7 @@
 # make            all images: build/x86/NAME.elf, .rom and .tests (the list of its tests)
 #                 and what L0 of the backend kvm-on-bochs is made of: build/l0
 # make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
-# make check      the self-tests, then all images on the backends that `auto` finds
+# make check      the self-tests, a few strange machines, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
 # make check-kvm  all images under Linux KVM on Bochs
 # make check-needs  no test fails where a control is missing: each is taken away in turn
@@ -51,7 +51,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines check-needs
+.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines check-needs check-machines-short
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -147,7 +147,7 @@ $(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py scr
 
 # ---- checks
 
-check: check-fast check-images
+check: check-fast check-machines-short check-images
 
 # What guards the code itself: both compilers, the self-tests. No image is run for its own sake.
 check-fast: all check-clang
@@ -166,8 +166,11 @@ check-kvm: all
 check-releases:
 	$(Q)$(PYTHON) scripts/check-releases $(RELEASES)
 
-check-machines:
+check-machines: all
 	$(Q)./run_tests.sh machines $(AXES)
+
+check-machines-short: all
+	$(Q)./run_tests.sh machines --short
 
 # Each control that may be 0 taken away in turn; minutes. A short selection is in tests/suite/test_needs.py.
 check-needs: all

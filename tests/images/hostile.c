@@ -216,6 +216,11 @@ PLAIN_TEST("self.wrong.firmware", "nobody has told the PIT to interrupt again an
 	expect(((inb(0x40) >> 1) & 3) != 2);
 }
 
+PLAIN_TEST("self.wrong.hpet", "the first comparator of the HPET is as a reset leaves it")
+{
+	expect_eq(((volatile u64 *)0xfed00000ull)[0x108 / 8], ~0ull);
+}
+
 /* ---- the order */
 
 static bool set_by_first;
