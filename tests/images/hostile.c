@@ -136,9 +136,9 @@ PLAIN_TEST("self.wrong.address_bits", "the processor has 40 bits of physical add
 	expect_eq(physical_address_width(), 40);
 }
 
-PLAIN_TEST("self.wrong.la57", "linear addresses have 48 bits")
+PLAIN_TEST("self.wrong.la57", "linear addresses have 57 bits, as those of QEMU's model max")
 {
-	expect_eq(linear_address_width(), 48);
+	expect_eq(linear_address_width(), 57);
 }
 
 PLAIN_TEST("self.wrong.hypervisor", "no hypervisor says that it is there, and if so it is TCG")
