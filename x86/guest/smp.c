@@ -167,24 +167,28 @@ TEST("guest.smp.lock", "increments with LOCK from two processors lose none", NEE
 
 /* ---- INIT and SIPI */
 
-/* In the page where a SIPI starts a processor: what it finds, and that it runs. */
+/* In the page behind the one where a SIPI starts a processor: what it finds, and that it runs. */
 struct report {
 	u32 cr0, cr4, eflags, dr7, running;
 	u16 cs, ds, ss, idtr_limit;
 	u32 idtr_base;
 };
 
-extern const u8 sipi_start[], sipi_end[], sipi_report[];
+extern const u8 sipi_start[], sipi_end[];
 
-/* In real mode: DS is made CS, so that the report is behind the code. */
+/*
+ * In real mode; DS and SS are made the page behind the code, which it does not write to: there are machines that
+ * translate a page anew after each write, and come to nothing else.
+ */
 asm(".pushsection .rodata\n"
     ".code16\n"
     ".balign 16\n"
     "sipi_start:\n"
     "	mov %ds, %bx\n"
     "	mov %cs, %ax\n"
+    "	add $0x100, %ax\n"
     "	mov %ax, %ds\n"
-    "	mov $(sipi_report - sipi_start), %di\n"
+    "	xor %di, %di\n"
     "	mov %cr0, %eax; mov %eax, (%di)\n"
     "	mov %cr4, %eax; mov %eax, 4(%di)\n"
     "	mov %dr7, %eax; mov %eax, 12(%di)\n"
@@ -196,16 +200,14 @@ asm(".pushsection .rodata\n"
     "	pushfl; popl 8(%di)\n"
     "1:	incl 16(%di); out %al, $0x80\n"	/* an exit, as in cpu_yield() */
     "	jmp 1b\n"
-    ".balign 4\n"
-    "sipi_report: .fill 40, 1, 0\n"
     "sipi_end:\n"
     ".code64\n"
     ".popsection");
 
-/* The vector of a free page below 1 MiB, not the first one or two. */
+/* The vector of the first of two free pages below 1 MiB, not the first one or two. */
 static u8 start_vector(u64 lowest)
 {
-	return physical_address(ram_within(lowest << 12, BIT(20), 1, PAGE_SIZE)) >> 12;
+	return physical_address(ram_within(lowest << 12, BIT(20), 2, PAGE_SIZE)) >> 12;
 }
 
 static volatile struct report *prepare_page(u8 vector)
@@ -213,7 +215,8 @@ static volatile struct report *prepare_page(u8 vector)
 	u8 *page = (u8 *)((u64)vector << 12);
 
 	memcpy(page, sipi_start, sipi_end - sipi_start);
-	return (volatile struct report *)(page + (sipi_report - sipi_start));
+	memset(page + PAGE_SIZE, 0, sizeof(struct report));
+	return (volatile struct report *)(page + PAGE_SIZE);
 }
 
 static bool runs_within(volatile struct report *report, unsigned int ms)
