@@ -3,7 +3,8 @@
 
 A line turns the fail of its test (or its crash or hang, where the line says so) into the verdict `known`, on the
 targets that its condition names and on no other. It may say how many of the checks may fail: one more is another
-deviation. A line whose test passes where it applies is stale.
+deviation. A line whose test passes where it applies is stale. A line with `run=no` keeps its test from being run there,
+but where the command line names it.
 
 A table names the versions that were tried. Another version is judged by the lines of the newest one tried that is
 not newer than itself: what has been mended since is no news then, so no line is called stale.
@@ -22,7 +23,7 @@ from .verdict import CRASH, FAIL, HANG, Outcome
 
 VERSION_KEYS = ("version", "bochs")  # where, by a range of versions
 CONDITION_KEYS = ("cpu", "smp", "image", "kvm", *VERSION_KEYS)  # where
-EXTENT_KEYS = ("verdict", "failed")  # how far the line goes there
+EXTENT_KEYS = ("verdict", "failed", "run")  # how far the line goes there
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Deviation:
     parsed: Tuple[Tuple[str, Tuple[str, ...]], ...] = field(default=(), compare=False)
     verdicts: Tuple[str, ...] = (FAIL,)
     most_failed: Optional[int] = None
+    run: bool = True  # no: only where it is asked for by its id
 
     def excuses(self, outcome: Outcome) -> bool:
         return outcome.verdict in self.verdicts and (self.most_failed is None or outcome.failed <= self.most_failed)
@@ -98,11 +100,15 @@ def _deviation(identity: str, condition: str, why: str, reference: str, where: s
     terms = _terms(condition)
     verdicts = terms.pop("verdict", (FAIL,))
     failed = terms.pop("failed", ())
+    run = terms.pop("run", ("yes",))
     if not set(verdicts) <= {FAIL, CRASH, HANG}:
         raise ValueError("bad condition `%s`: verdict is fail, crash or hang" % condition)
     if failed and not (len(failed) == 1 and failed[0].isascii() and failed[0].isdigit() and int(failed[0])):
         raise ValueError("bad condition `%s`: failed is a number of checks" % condition)
-    return Deviation(identity, condition, why, reference, where, tuple(terms.items()), verdicts, int(failed[0]) if failed else None)
+    if run != ("yes",) and (run != ("no",) or not {CRASH, HANG} & set(verdicts)):
+        raise ValueError("bad condition `%s`: run=no is for a test that hangs or crashes, verdict=hang or verdict=crash" % condition)
+    return Deviation(identity, condition, why, reference, where, tuple(terms.items()), verdicts, int(failed[0]) if failed else None,
+                     run == ("yes",))
 
 
 def parse(text: str, name: str) -> List[Deviation]:
@@ -168,3 +174,12 @@ class KnownTable:
         facts = {**facts, "version": self.version}
         lines = [line for line in self._by_id.get(test, []) if line.applies(facts)]
         return next((line for line in lines if outcome and line.excuses(outcome)), lines[0] if lines else None)
+
+    def not_run(self, test: str, title: str, facts: Dict[str, str]) -> Optional[Outcome]:
+        """What to report of a test that had better not be run here; None: run it."""
+        facts = {**facts, "version": self.version}
+        line = next((line for line in self._by_id.get(test, []) if not line.run and line.applies(facts)), None)
+        if line is None:
+            return None
+        verdict = HANG if HANG in line.verdicts else CRASH
+        return Outcome(test, title, verdict, "not run: it " + ("hangs" if verdict == HANG else "crashes"))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
@@ -22,6 +22,7 @@ class Selected:
     image: Image
     available: Dict[str, str]
     wanted: Dict[str, str]
+    named: Set[str] = field(default_factory=set)  # the ids of all tests that the command line has whole
 
 
 def is_glob(pattern: str) -> bool:
@@ -49,6 +50,7 @@ class PatternSet:
         ids = list(dict.fromkeys(all_ids))
         self.everything = not patterns
         self._wanted = set(ids) if not patterns else set()
+        self.named = set(patterns) & set(ids)
         for pattern in patterns:
             found = [i for i in ids if fnmatchcase(i, pattern)] if is_glob(pattern) else [i for i in ids if i == pattern]
             if not found and not is_glob(pattern):
@@ -77,18 +79,27 @@ def configured(tests: Dict[str, str], arguments: str) -> Dict[str, str]:
     }
 
 
-def command_lines(arguments: str, available: Dict[str, str], wanted: Dict[str, str], extra: str = "",
-                  everything: Iterable[str] = ()) -> List[List[str]]:
+def command_lines(arguments: str, available: Dict[str, str], wanted: Iterable[str], extra: str = "",
+                  everything: Iterable[str] = (), left_out: Sequence[str] = ()) -> List[List[str]]:
     """Split the wanted tests into boots: each is [command line, id, id, ...].
 
     All tests that the section has: its own words suffice, in one boot. Otherwise the ids are named, and a
     list that is too long for a command line takes more than one boot. `everything`: all tests of the image.
+    left_out: of the wanted ones, those that no boot shall run; no boot if these are all.
     """
+    count = len(list(wanted))
+    wanted = [identity for identity in wanted if identity not in left_out]
+    if not wanted:
+        return []
     base = " ".join(arguments.split() + extra.split())
-    if len(wanted) == len(available):
-        if len(base) > LONGEST_COMMAND_LINE - ROOM_FOR_RESTART:
+    if left_out:
+        skip = "skip=" + ",".join(_value(base, "skip") + list(left_out))
+        base = " ".join([word for word in base.split() if not word.startswith("skip=")] + [skip])
+    if count == len(available):
+        if len(base) <= LONGEST_COMMAND_LINE - ROOM_FOR_RESTART:
+            return [[base, *wanted]]
+        if not left_out:
             raise Problem("the arguments are too long for an image's command line: %s..." % base[:60])
-        return [[base, *wanted]]
     words = [word for word in base.split() if not word.startswith(("run=", "skip="))]
     room = LONGEST_COMMAND_LINE - ROOM_FOR_RESTART - len(" ".join(words + ["run="]))
     boots: List[List[str]] = []
@@ -157,6 +168,7 @@ def select(sections: List[Section], images: Dict[str, Image], patterns: List[str
         selected.wanted = {identity: title for identity, title in wanted.items()
                            if (only is None or identity in only)
                            and (pairs is None or (selected.section.name, identity) in pairs)}
+        selected.named = pattern_set.named
     found = [s for s in found if s.wanted]
     if not found:
         raise NothingToTest("nothing is selected")

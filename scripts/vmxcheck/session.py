@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Dict, List, Mapping, Optional, Set
 
@@ -15,9 +15,10 @@ from . import results as results_module
 from .backends import Chooser
 from .backends.base import Backend
 from .compare import Baseline
-from .config import DEFAULT_TIMEOUT, LONG
+from .config import DEFAULT_TIMEOUT, LONG, Section
 from .errors import Problem
 from .history import Durations
+from .images import Image
 from .known import Deviation, KnownTable
 from .live import Live
 from .report import Report
@@ -98,15 +99,27 @@ class Session:
             extra = " ".join([order, backend.words(section.arguments), "brief" if self._brief(backend) else ""])
             if section.smp > 1:
                 extra += " smp=%d" % section.smp if "smp=" not in section.arguments else ""
-            boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests)
+            self._add_target(backend)
+            left_out = self._left_out(selected, backend)
+            boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests,
+                                  [outcome.id for outcome in left_out])
             limit = timeout or section.timeout or DEFAULT_TIMEOUT
             for number in range(1, self._repeat + 1):
-                self.jobs.append(Job(section, selected.image, backend, list(boots), limit, Ledger(selected.wanted), round=number))
+                job = Job(section, selected.image, backend, list(boots), limit, Ledger(selected.wanted), round=number)
+                for outcome in left_out:
+                    job.ledger.leave_out(replace(outcome))
+                self.jobs.append(job)
             backend.prepare()
-            self._add_target(backend)
         self.jobs.sort(key=lambda job: job.round)
         if problems:
             raise Problem("\n".join(problems))
+
+    def _left_out(self, selected: Selected, backend: Backend) -> List[Outcome]:
+        """The tests that are known to hang or crash there and are not run for that, unless they are named."""
+        table = self._tables[backend.target()]
+        facts = ((identity, title, _facts(selected.section, selected.image, backend, identity))
+                 for identity, title in selected.wanted.items() if identity not in selected.named)
+        return [outcome for outcome in (table.not_run(*one) for one in facts) if outcome]
 
     def start_longest_first(self, expected: Durations) -> None:
         """So that the last to end is a short one. What has no known duration goes first."""
@@ -156,12 +169,15 @@ class Session:
         """Boot everything. What could not be kept of the logs, or None."""
         for selected, why in self._unable:
             self._skip(selected, why)
+        for job in self.jobs:
+            if not job.boots:
+                self.done(job)
         try:
             temporary = Path(tempfile.mkdtemp(prefix="vmxcheck-"))
         except OSError as error:
             raise Problem("no temporary folder can be made: %s; name another place with TMPDIR" % error.strerror) from None
         try:
-            runner = Runner(self.jobs, parallel, temporary, self.folder / "logs", self, self.folder / "files" if keep else None)
+            runner = Runner([job for job in self.jobs if job.boots], parallel, temporary, self.folder / "logs", self, self.folder / "files" if keep else None)
             self._results.interrupted = runner.run()
         finally:
             if self._report.live:
@@ -220,9 +236,7 @@ class Session:
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
                       self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), round=job.round)
         table = self._tables[job.backend.target()]
-        facts = {"cpu": job.backend.cpu.partition(",")[0], "smp": str(job.section.smp),
-                 "image": " ".join([job.name, job.image.origin(outcome.id)]), **job.backend.conditions()}
-        line = table.find(outcome.id, facts, outcome)
+        line = table.find(outcome.id, _facts(job.section, job.image, job.backend, outcome.id), outcome)
         if line and line.excuses(outcome):
             point.verdict = KNOWN
             point.known = _excuse(line)
@@ -246,6 +260,12 @@ class Session:
         if self.tap:
             for point in points:
                 self.tap.point(point)
+
+
+def _facts(section: Section, image: Image, backend: Backend, identity: str) -> Dict[str, str]:
+    """What the conditions of spec/known are about, for a test of a section."""
+    return {"cpu": backend.cpu.partition(",")[0], "smp": str(section.smp),
+            "image": " ".join([section.name, image.origin(identity)]), **backend.conditions()}
 
 
 def _excuse(line: Deviation) -> str:

@@ -39,6 +39,8 @@ class Image:
         if "run" in words:
             patterns = words["run"].split(",")
             tests = [t for t in tests if any(p == t or p.endswith(".*") and t.startswith(p[:-1]) for p in patterns)]
+        if "skip" in words:
+            tests = [t for t in tests if t not in words["skip"].split(",")]
         if "after" in words and self.fault != "deaf":
             tests = tests[tests.index(words["after"]) + 1:]
         self.tests = tests

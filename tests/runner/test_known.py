@@ -51,6 +51,8 @@ class Table(unittest.TestCase):
                            ("x\t-\tw\tr\n\na\tcpu\tw\tr\n", "t.tsv:3: bad condition `cpu`"),
                            ("a\tmemory=1\tw\tr\n", "bad condition"), ("a\tcpu=a,cpu=b\tw\tr\n", "each KEY once"),
                            ("a\tverdict=skip\tw\tr\n", "verdict is fail, crash or hang"),
+                           ("a\trun=no\tw\tr\n", "run=no is for a test that hangs or crashes"), ("a\tverdict=fail,run=no\tw\tr\n", "run=no is for"),
+                           ("a\tverdict=hang,run=0\tw\tr\n", "run=no is for"),
                            ("a\tfailed=0\tw\tr\n", "failed is a number"), ("a\tfailed=1|2\tw\tr\n", "failed is a number"), ("a\tcpu=a|\tw\tr\n", "bad condition"),
                            ("a\tversion=3\tw\tr\n", "a version is N.N"), ("a\tversion=>3.0\tw\tr\n", "a version is"), ("a - b c\n", "TAB")):
             with self.assertRaises(Problem) as caught:
@@ -134,6 +136,54 @@ class Run(Project):
         self.known_line("cpu=core2_*")
         self.assertEqual(self.run_tests().status, 1)
         self.assertEqual(self.run_tests("--cpu", "core2_penryn_t9600").status, 0)
+
+    def test_what_hangs_is_not_run(self) -> None:
+        self.configure("hang", timeout="60")
+        self.known_line("verdict=hang,run=no")
+        run = self.run_tests("--fail-stale")
+        self.assertEqual(run.status, 0, run.out)
+        self.assertEqual(self.verdicts(run), {"t.one": "pass", "t.two": "known", "t.two.b": "pass", "u.three": "pass"})
+        point = self.point(run, "t.two")
+        self.assertEqual((point["reason"], point["known"]), ("not run: it hangs", "it adds badly (bug 7)"))
+        self.assertEqual(run.results["images"][0]["boots"], 1)
+        self.assertTrue(run.out.endswith("\n3 passed, 0 failed, 0 skipped\n"), run.out)
+        self.assertIn("ok 2 - t.two: the one with the fault # TODO it adds badly (bug 7)", self.run_tests("-t").out)
+
+    def test_nor_among_some_of_the_tests(self) -> None:
+        self.configure("hang", timeout="60")
+        self.known_line("verdict=hang,run=no")
+        run = self.run_tests("t.*")
+        self.assertEqual(self.verdicts(run), {"t.one": "pass", "t.two": "known", "t.two.b": "pass"}, run.out)
+
+    def test_nothing_is_booted_for_tests_that_are_not_run(self) -> None:
+        self.configure("hang", timeout="60")
+        self.known_line("verdict=hang,run=no")
+        run = self.run_tests("t.tw[o]", "--repeat", "2")
+        self.assertEqual((run.status, self.processes(), [p["verdict"] for p in run.results["points"]]), (0, [], ["known"] * 2), run.out)
+
+    def test_it_is_run_where_it_is_named(self) -> None:
+        self.configure("hang", "pass", timeout="1")
+        self.known_line("verdict=hang,run=no")
+        run = self.run_tests("t.two", "--image", "hang")
+        self.assertEqual((run.status, self.verdicts(run)), (0, {"t.two": "known"}), run.out)
+        self.assertIn("no progress for", self.point(run, "t.two")["reason"])
+        run = self.run_tests("t.two", "t.two.b", "--image", "pass")
+        self.assertEqual(self.verdicts(run), {"t.two": "pass", "t.two.b": "pass"})
+        self.assertEqual(len(run.results["stale"]), 1)
+
+    def test_it_is_run_where_the_line_does_not_apply(self) -> None:
+        self.configure("hang", timeout="1")
+        for condition, status in (("cpu=core2_*,verdict=hang,run=no", 1), ("verdict=hang", 0)):
+            self.known_line(condition)
+            run = self.run_tests()
+            self.assertEqual(run.status, status)
+            self.assertIn("no progress for", self.point(run, "t.two")["reason"])
+
+    def test_a_section_that_skips_something_itself(self) -> None:
+        self.configure("hang", arguments="fault=hang skip=t.one", timeout="60")
+        self.known_line("verdict=hang,run=no")
+        run = self.run_tests()
+        self.assertEqual(self.verdicts(run), {"t.two": "known", "t.two.b": "pass", "u.three": "pass"}, run.out)
 
     def test_stale(self) -> None:
         self.configure("pass")

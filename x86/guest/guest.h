@@ -87,16 +87,3 @@ static inline void *map_window(u64 flags)
 	invlpg(WINDOW_PAGE);
 	return page;
 }
-
-/*
- * QEMU's TCG answers a reserved bit in MOV to CR3 or CR4 with an exit from a virtual
- * machine of SVM's, though in none, and never ends the instruction: no interrupt, NMI
- * or INIT reaches it any more.
- */
-static inline void skip_if_it_hangs(void)
-{
-	const struct cpuid c = cpuid(0x40000000, 0);
-
-	if (has_feature(FEATURE_HYPERVISOR) && c.ebx == 0x54474354 && c.ecx == 0x43544743 && c.edx == 0x47435447)
-		skip("not tried on QEMU's TCG, which may never end the instruction");
-}
