@@ -318,9 +318,12 @@ bool cpu_restart(unsigned int n)
 	cpu_init_ipi(n);
 	cpu->work = NULL;
 	cpu->recovery = NULL;
-	/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before. */
-	const bool is_back = sipi_until(cpu->apic_id, start_page >> 12, cpu->starts != starts, STARTS_AGAIN_WITHIN_MS);
-
+	/* One that is late to take its INIT (an emulator's, on a busy machine) loses the SIPIs before, or goes by a test's. */
+	bool is_back = sipi_until(cpu->apic_id, start_page >> 12, cpu->starts != starts, STARTS_AGAIN_WITHIN_MS / 3);
+	if (!is_back) {
+		cpu_init_ipi(n);
+		is_back = sipi_until(cpu->apic_id, start_page >> 12, cpu->starts != starts, STARTS_AGAIN_WITHIN_MS * 2 / 3);
+	}
 	ap_again = 0;
 	if (is_back)
 		cpu->stopped = false;

@@ -83,13 +83,15 @@ bool nmi_arrives(void);
 /* nmi_arrives(), by a handler that does nothing to speak of: how long that took is what wait_for_nothing() goes by. */
 bool nmi_timed(void);
 
-/* Again and again send the SIPI to a processor, which may be late to wait for one, until the condition holds. */
+/*
+ * Every 20 ms send the SIPI to a processor, which may be late to wait for one, until the condition holds. A SIPI that was
+ * sent before it took its INIT may be held, and start it elsewhere: then it waits for none any more until another INIT.
+ */
 #define sipi_until(apic_id, vector, condition, limit_ms)					\
 ({												\
-	struct wait sipis_ = wait_begin(limit_ms);						\
 	bool started_ = (condition);								\
 												\
-	while (!started_ && wait_goes_on_yielding(&sipis_)) {					\
+	for (unsigned int rounds_ = (limit_ms) / 20; !started_ && rounds_; rounds_--) {		\
 		sipi_send(apic_id, vector);							\
 		started_ = wait_for_other(condition, 20);					\
 	}											\
