@@ -284,10 +284,10 @@ TEST("feat.ve.suppressed", "Bit 63 of the EPT entry, or a dword at 4 that is not
 	expect_eq(information->reason, 0);
 	expect_eq(information->busy, 0);
 
+	information = use_ve(0);
 	for (u32 bit = 0; bit < 32; bit++) {
 		CASE("dword at 4: %#x", BIT(bit));
-		information = use_ve(0);
-		information->busy = BIT(bit);
+		*information = (struct ve_information){ .busy = BIT(bit) };
 		guest_run(guest_reads_ve_address);
 		expect_exit(EXIT_EPT_VIOLATION, .physical = ve_address);
 		expect_eq(information->reason, 0);

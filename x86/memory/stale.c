@@ -77,15 +77,16 @@ TEST("ept.stale_until_invept", "Behind INVEPT lowered permissions and new addres
 }
 
 static volatile u64 before_change, after_invlpg, after_cr3;
-static volatile u64 *leaf;
-static u64 new_leaf;
 
-static void guest_changes_ept(void)
+static void guest_reads_before(void)
+{
+	before_change = *(const volatile u64 *)LINEAR;
+}
+
+static void guest_invalidates(void)
 {
 	const volatile u64 *window = (const volatile u64 *)LINEAR;
 
-	before_change = *window;
-	*leaf = new_leaf;		/* no host would let it; the EPT is memory like any other here */
 	invlpg(window);
 	after_invlpg = *window;
 	write_cr3(read_cr3());
@@ -100,11 +101,12 @@ TEST("ept.invlpg_no_guest_phys", "INVLPG and MOV CR3 need not end guest-physical
 	use_window();
 	other = page_alloc();
 	*other = 0x1111;
-	leaf = ept_entry(GUEST_PHYSICAL, 1);
-	new_leaf = physical_address(other) | EPT_RWX | EPT_WB;
-	guest_run(guest_changes_ept);
+	guest_run(guest_reads_before);
 	expect_guest_done();
 	expect_eq(before_change, RETS);
+	ept_map(GUEST_PHYSICAL, physical_address(other), EPT_RWX | EPT_WB);
+	guest_run(guest_invalidates);
+	expect_guest_done();
 	expect(after_invlpg == RETS || after_invlpg == 0x1111);
 	expect(after_cr3 == RETS || after_cr3 == 0x1111);
 	ept_flush();
