@@ -143,6 +143,26 @@ static void guest_loads_es(void)
 	asm volatile("mov %0, %%es" : : "r"(probed_selector));
 }
 
+GUEST_ASM(guest_jumps_to_no_endbranch, "lea 1f(%rip), %rax; jmp *%rax; 1: nop");
+
+/* Not delivered: the handler would have to begin with ENDBR64. */
+static void check_control_protection(void)
+{
+	enum { ENDBR_EN = 4, ENDBRANCH = 3 };
+	const u64 s_cet = rdmsr(IA32_S_CET), cr4 = vmcs_read(GUEST_CR4);
+
+	CASE("#CP");
+	wrmsr(IA32_S_CET, ENDBR_EN);
+	vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_WP);
+	vmcs_write(GUEST_CR4, cr4 | CR4_CET);
+	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_CP));
+	guest_run(guest_jumps_to_no_endbranch);
+	wrmsr(IA32_S_CET, s_cet);
+	vmcs_write(GUEST_CR4, cr4);
+	expect_exit(EXIT_EXCEPTION_OR_NMI, .qualification = 0, .interruption = INTERRUPTION_VALID | HARDWARE_CODE | VECTOR_CP,
+		    .interruption_error = ENDBRANCH);
+}
+
 TEST("exec.exc.error_code", "An exception with an error code has it in its field, and bit 11 set")
 {
 	raisers_begin();
@@ -159,6 +179,8 @@ TEST("exec.exc.error_code", "An exception with an error code has it in its field
 			    .interruption = INTERRUPTION_VALID | HARDWARE_CODE | VECTOR_GP,
 			    .interruption_error = BIT(bit) | 4);
 	}
+	if (has(FEATURE_CET_IBT))
+		check_control_protection();
 
 	CASE("#DF");
 	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_DF));

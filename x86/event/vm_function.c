@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VM functions and virtualization exceptions (SDM Vol. 3C, "VM Functions", "Virtualization Exceptions"). */
 #include "event.h"
+
 #include "machine/memory.h"
 #include "vmx/modes.h"
+#include "vmxtest/raiser.h"
 #include "x86/user.h"
 
 #define NEEDS_SWITCHING(...) \
@@ -273,7 +275,7 @@ TEST("feat.ve.area", "#VE fills the information area, each field in its place", 
 	expect_eq(information->eptp_index, EPTP_INDEX_HERE);
 }
 
-TEST("feat.ve.suppressed", "Bit 63 of the EPT entry, or a dword at 4 that is not 0, keeps an EPT violation an exit",
+TEST("feat.ve.suppressed", "Bit 63 of the EPT entry, a dword at 4 that is not 0, or a delivery keeps an EPT violation an exit",
      NEEDS_VE)
 {
 	struct ve_information *information = use_ve(EPT_SUPPRESS_VE);
@@ -293,6 +295,16 @@ TEST("feat.ve.suppressed", "Bit 63 of the EPT entry, or a dword at 4 that is not
 		expect_eq(information->reason, 0);
 		expect_eq(information->busy, BIT(bit));
 	}
+
+	CASE("the delivery of an event");
+	*information = (struct ve_information){ 0 };
+	vmcs_write(GUEST_IDTR_BASE, ve_address);
+	guest_run(raise_ud);
+	expect_exit(EXIT_EPT_VIOLATION);
+	expect_between(ve_address + 16 * VECTOR_UD, vmcs_read(GUEST_PHYSICAL_ADDRESS), ve_address + 16 * VECTOR_UD + 15);
+	expect_bits(vmcs_read(IDT_VECTORING_INFORMATION), ~BIT(12), INTERRUPTION_VALID | INTERRUPTION_TYPE_HARDWARE | VECTOR_UD);
+	expect_eq(information->reason, 0);
+	expect_eq(information->busy, 0);
 }
 
 TEST("feat.ve.bitmap20", "#VE exits if bit 20 of the exception bitmap is 1", NEEDS_VE)

@@ -50,10 +50,18 @@ TEST("exit.xsaves",
 			vmcs_write(XSS_EXITING_BITMAP, set & 4 ? bit : ~bit);
 			run_xsaves(instructions[i], mask & ~(u64)7);	/* no x87, SSE or AVX state */
 			wrmsr(IA32_XSS, xss);
-			if (set == 7)
-				expect_instruction_exit(instructions[i]);
-			else
+			if (set != 7) {
 				expect_guest_done();
+				continue;
+			}
+			expect_instruction_exit(instructions[i]);
+			CASE("%s at CPL 3", instructions[i]->text);
+			guest_set_cpl3();
+			wrmsr(IA32_XSS, in_xss);
+			run_xsaves(instructions[i], mask & ~(u64)7);
+			wrmsr(IA32_XSS, xss);
+			expect_guest_fault(VECTOR_GP, 0);
+			guest_set_cpl0();
 		}
 }
 
@@ -81,25 +89,28 @@ TEST("exit.xsaves.ud", "XSAVES and XRSTORS raise #UD in the guest with \"enable 
 }
 
 TEST("exit.umwait",
-     "UMWAIT and TPAUSE raise #UD if not enabled, and exit with reasons 67 and 68 with \"RDTSC exiting\" 1",
+     "UMWAIT, TPAUSE and UMONITOR raise #UD if not enabled; the first two exit with 67 and 68 with \"RDTSC exiting\" 1",
      NEEDS(PROC2_ENABLE_USER_WAIT_AND_PAUSE, FEATURE_WAITPKG, PROC_RDTSC_EXITING))
 {
 	static const struct instruction instructions[] = {
 		{ "UMWAIT ECX", BYTES(0xf2, 0x0f, 0xae, 0xf1), EXIT_UMWAIT, 0 },
 		{ "TPAUSE ECX", BYTES(0x66, 0x0f, 0xae, 0xf1), EXIT_TPAUSE, 0 },
+		{ "UMONITOR RCX", BYTES(0xf3, 0x0f, 0xae, 0xf1), 0, 0 },
 	};
+	enum { UMONITOR = 2 };
 
 	for (u32 enabled = 0; enabled < 2; enabled++)
 		for (u32 exiting = 0; exiting < 2; exiting++)
-			for (u32 i = 0; i < 2; i++) {
+			for (u32 i = 0; i < ARRAY_SIZE(instructions); i++) {
 				CASE("%s, enabled %u, RDTSC exiting %u", instructions[i].text, enabled, exiting);
 				vmcs_change_controls((const u32[]){ PROC2_ENABLE_USER_WAIT_AND_PAUSE, 0 }, enabled);
 				vmcs_change_controls((const u32[]){ PROC_RDTSC_EXITING, 0 }, exiting);
-				guest.regs.rax = guest.regs.rcx = guest.regs.rdx = 0;	/* a deadline in the past */
+				guest.regs.rax = guest.regs.rdx = 0;	/* a deadline in the past */
+				guest.regs.rcx = i == UMONITOR ? (u64)instruction_operand : 0;
 				instruction_run(&instructions[i]);
 				if (!enabled)
 					expect_guest_fault(VECTOR_UD, 0);
-				else if (exiting)
+				else if (exiting && i != UMONITOR)
 					expect_instruction_exit(&instructions[i]);
 				else
 					expect_guest_done();
@@ -119,6 +130,13 @@ static void check_leaves(const struct instruction *instruction, enum vmcs_field 
 		instruction_run(instruction);
 		expect_instruction_exit(instruction);
 	}
+	/* A leaf that there is not, so that what happens instead is known. */
+	CASE("%s, leaf 0xffffffff, bit 63 alone 0", instruction->text);
+	vmcs_write(bitmap, ~BIT(63));
+	guest.regs.rax = 0xffffffff;
+	guest.regs.rcx = guest.regs.rdx = 0;
+	instruction_run(instruction);
+	expect_guest_fault(VECTOR_GP, 0);
 }
 
 TEST("exit.encls_enclv", "ENCLS exits with reason 60, ENCLV with 70, where the bit of EAX in their bitmap is 1",

@@ -16,63 +16,83 @@ static void set_registers(u64 rax, u64 rcx)
 }
 
 /*
- * Instructions for CPL 0 alone, with the control that makes them exit. Not MOV DR:
- * its exit is the one that comes before the check of the CPL.
+ * Instructions for CPL 0 alone, with the control that makes them exit. Not MOV DR: its exit is the one that comes before
+ * the check of the CPL. INVPCID: below; XSAVES and XRSTORS: exit.xsaves.
  */
-static const struct {
+static const struct privileged {
 	struct instruction instruction;
-	u32 control;
+	u32 control, feature;		/* 0: none */
 	bool memory;
+	u8 vector;			/* 0: #GP */
 } privileged[] = {
-	{ { "RDMSR", BYTES(0x0f, 0x32), EXIT_RDMSR, 0 }, 0, false },
-	{ { "WRMSR", BYTES(0x0f, 0x30), EXIT_WRMSR, 0 }, 0, false },
-	{ { "HLT", BYTES(0xf4), EXIT_HLT, 0 }, PROC_HLT_EXITING, false },
+	{ { "RDMSR", BYTES(0x0f, 0x32), EXIT_RDMSR, 0 }, .control = 0 },
+	{ { "WRMSR", BYTES(0x0f, 0x30), EXIT_WRMSR, 0 }, .control = 0 },
+	{ { "HLT", BYTES(0xf4), EXIT_HLT, 0 }, .control = PROC_HLT_EXITING },
 	{ { "INVLPG", BYTES(0x0f, 0x01, 0x3c, 0x25, 0x78, 0x56, 0x34, 0x12), EXIT_INVLPG, 0x12345678 },
-	  PROC_INVLPG_EXITING, false },
-	{ { "INVD", BYTES(0x0f, 0x08), EXIT_INVD, 0 }, 0, false },
-	{ { "WBINVD", BYTES(0x0f, 0x09), EXIT_WBINVD, 0 }, PROC2_WBINVD_EXITING, false },
-	{ { "CLTS", BYTES(0x0f, 0x06), EXIT_CR_ACCESS, 2 << 4 }, 0, false },
-	{ { "MOV CR0, RCX", BYTES(0x0f, 0x22, 0xc1), EXIT_CR_ACCESS, 1 << 8 | 0 }, 0, false },
-	{ { "MOV CR4, RCX", BYTES(0x0f, 0x22, 0xe1), EXIT_CR_ACCESS, 1 << 8 | 4 }, 0, false },
-	{ { "MOV CR3, RCX", BYTES(0x0f, 0x22, 0xd9), EXIT_CR_ACCESS, 1 << 8 | 3 }, PROC_CR3_LOAD_EXITING, false },
+	  .control = PROC_INVLPG_EXITING },
+	{ { "INVD", BYTES(0x0f, 0x08), EXIT_INVD, 0 }, .control = 0 },
+	{ { "WBINVD", BYTES(0x0f, 0x09), EXIT_WBINVD, 0 }, .control = PROC2_WBINVD_EXITING },
+	{ { "CLTS", BYTES(0x0f, 0x06), EXIT_CR_ACCESS, 2 << 4 }, .control = 0 },
+	{ { "LMSW AX", BYTES(0x0f, 0x01, 0xf0), EXIT_CR_ACCESS, 3 << 4 }, .control = 0 },
+	{ { "MOV CR0, RCX", BYTES(0x0f, 0x22, 0xc1), EXIT_CR_ACCESS, 1 << 8 | 0 }, .control = 0 },
+	{ { "MOV CR4, RCX", BYTES(0x0f, 0x22, 0xe1), EXIT_CR_ACCESS, 1 << 8 | 4 }, .control = 0 },
+	{ { "MOV CR3, RCX", BYTES(0x0f, 0x22, 0xd9), EXIT_CR_ACCESS, 1 << 8 | 3 }, .control = PROC_CR3_LOAD_EXITING },
 	{ { "MOV RCX, CR3", BYTES(0x0f, 0x20, 0xd9), EXIT_CR_ACCESS, 1 << 8 | 1 << 4 | 3 },
-	  PROC_CR3_STORE_EXITING, false },
-	{ { "MOV CR8, RCX", BYTES(0x44, 0x0f, 0x22, 0xc1), EXIT_CR_ACCESS, 1 << 8 | 8 }, PROC_CR8_LOAD_EXITING, false },
+	  .control = PROC_CR3_STORE_EXITING },
+	{ { "MOV CR8, RCX", BYTES(0x44, 0x0f, 0x22, 0xc1), EXIT_CR_ACCESS, 1 << 8 | 8 }, .control = PROC_CR8_LOAD_EXITING },
 	{ { "MOV RCX, CR8", BYTES(0x44, 0x0f, 0x20, 0xc1), EXIT_CR_ACCESS, 1 << 8 | 1 << 4 | 8 },
-	  PROC_CR8_STORE_EXITING, false },
-	{ { "RDPMC", BYTES(0x0f, 0x33), EXIT_RDPMC, 0 }, PROC_RDPMC_EXITING, false },
-	{ { "LGDT", BYTES(0x0f, 0x01, 0x10), EXIT_GDTR_IDTR, 0 }, PROC2_DESCRIPTOR_TABLE_EXITING, true },
-	{ { "LIDT", BYTES(0x0f, 0x01, 0x18), EXIT_GDTR_IDTR, 0 }, PROC2_DESCRIPTOR_TABLE_EXITING, true },
-	{ { "LLDT", BYTES(0x0f, 0x00, 0x10), EXIT_LDTR_TR, 0 }, PROC2_DESCRIPTOR_TABLE_EXITING, true },
-	{ { "LTR", BYTES(0x0f, 0x00, 0x18), EXIT_LDTR_TR, 0 }, PROC2_DESCRIPTOR_TABLE_EXITING, true },
+	  .control = PROC_CR8_STORE_EXITING },
+	{ { "RDPMC", BYTES(0x0f, 0x33), EXIT_RDPMC, 0 }, .control = PROC_RDPMC_EXITING },
+	{ { "LGDT", BYTES(0x0f, 0x01, 0x10), EXIT_GDTR_IDTR, 0 }, .control = PROC2_DESCRIPTOR_TABLE_EXITING, .memory = true },
+	{ { "LIDT", BYTES(0x0f, 0x01, 0x18), EXIT_GDTR_IDTR, 0 }, .control = PROC2_DESCRIPTOR_TABLE_EXITING, .memory = true },
+	{ { "LLDT", BYTES(0x0f, 0x00, 0x10), EXIT_LDTR_TR, 0 }, .control = PROC2_DESCRIPTOR_TABLE_EXITING, .memory = true },
+	{ { "LTR", BYTES(0x0f, 0x00, 0x18), EXIT_LDTR_TR, 0 }, .control = PROC2_DESCRIPTOR_TABLE_EXITING, .memory = true },
+	{ { "MONITOR", BYTES(0x0f, 0x01, 0xc8), EXIT_MONITOR, 0 }, .control = PROC_MONITOR_EXITING, .memory = true,
+	  .feature = FEATURE_MONITOR, .vector = VECTOR_UD },
+	{ { "MWAIT", BYTES(0x0f, 0x01, 0xc9), EXIT_MWAIT, 0 }, .control = PROC_MWAIT_EXITING,
+	  .feature = FEATURE_MONITOR, .vector = VECTOR_UD },
 };
 
-TEST("exit.prio.cpl_gp", "an instruction for CPL 0 raises #GP(0) at CPL 3 and does not exit, as it does at CPL 0")
+/* #GP(0), or #UD, at CPL 3, and the exit at CPL 0. */
+static void check_privileged(const struct privileged *row)
+{
+	const struct instruction *instruction = &row->instruction;
+	const u64 rax = row->memory ? (u64)instruction_operand : 0;
+
+	if (row->control)
+		vmcs_set_controls(row->control);
+	CASE("%s at CPL 3", instruction->text);
+	guest_set_cpl3();
+	set_registers(rax, 0);
+	instruction_run(instruction);
+	expect_guest_fault(row->vector ? row->vector : VECTOR_GP, 0);
+	CASE("%s at CPL 0", instruction->text);
+	guest_set_cpl0();
+	set_registers(rax, 0);
+	instruction_run(instruction);
+	expect_instruction_exit(instruction);
+}
+
+TEST("exit.prio.cpl_gp", "an instruction for CPL 0 raises #GP(0) or #UD at CPL 3 and does not exit, as it does at CPL 0")
 {
 	vmcs_write(CR0_GUEST_HOST_MASK, CR0_TS);
 	vmcs_write(CR0_READ_SHADOW, CR0_TS);
 	vmcs_write(CR4_GUEST_HOST_MASK, CR4_TSD);
 	vmcs_write(CR4_READ_SHADOW, CR4_TSD);
-	for (size_t i = 0; i < ARRAY_SIZE(privileged); i++) {
-		const struct instruction *instruction = &privileged[i].instruction;
-		const u32 control = privileged[i].control;
-		const u64 rax = privileged[i].memory ? (u64)instruction_operand : 0;
+	for (size_t i = 0; i < ARRAY_SIZE(privileged); i++)
+		if ((!privileged[i].control || has(privileged[i].control)) && (!privileged[i].feature || has(privileged[i].feature)))
+			check_privileged(&privileged[i]);
+}
 
-		if (control && !has(control))
-			continue;
-		if (control)
-			vmcs_set_controls(control);
-		CASE("%s at CPL 3", instruction->text);
-		guest_set_cpl3();
-		set_registers(rax, 0);
-		instruction_run(instruction);
-		expect_guest_fault(VECTOR_GP, 0);
-		CASE("%s at CPL 0", instruction->text);
-		guest_set_cpl0();
-		set_registers(rax, 0);
-		instruction_run(instruction);
-		expect_instruction_exit(instruction);
-	}
+TEST("exit.prio.cpl_gp_invpcid", "INVPCID raises #GP(0) at CPL 3 and does not exit, as it does at CPL 0",
+     NEEDS(PROC2_ENABLE_INVPCID, PROC_INVLPG_EXITING))
+{
+	static const struct privileged invpcid = {
+		{ "INVPCID", BYTES(0x66, 0x0f, 0x38, 0x82, 0x08), EXIT_INVPCID, 0 }, .control = PROC_INVLPG_EXITING, .memory = true,
+	};
+
+	vmcs_set_controls(PROC2_ENABLE_INVPCID);
+	check_privileged(&invpcid);
 }
 
 /* Forms that do not exist: the opcode of an instruction that would exit. */
