@@ -252,20 +252,23 @@ TEST("guest.msr.mtrr_def_type", "IA32_MTRR_DEF_TYPE refuses the types 2, 3, 7 an
 TEST("guest.msr.mtrr_mask", "a variable MTRR keeps base, mask and valid, and refuses bits from MAXPHYADDR on",
      NEEDS(FEATURE_MTRR))
 {
-	u64 base, mask;
+	const u32 count = rdmsr(IA32_MTRRCAP) & 0xff;
+	u32 n = 0;
 
-	if (!(rdmsr(IA32_MTRRCAP) & 0xff))
-		skip("needs a variable MTRR (IA32_MTRRCAP[7:0])");
-	base = rdmsr(IA32_MTRR_PHYSBASE0);
-	mask = rdmsr(IA32_MTRR_PHYSMASK0);
-	if (mask & BIT(11))
-		skip("the first variable MTRR is in use");
-	check_keeps(IA32_MTRR_PHYSBASE0, 0x23456000 | 6);
-	check_keeps(IA32_MTRR_PHYSMASK0, 0xfedcb000);
+	while (n < count && (rdmsr(IA32_MTRR_PHYSMASK0 + 2 * n) & BIT(11)))
+		n++;
+	if (n == count)
+		skip("needs a variable MTRR that is not in use (IA32_MTRRCAP[7:0])");
+
+	const u32 base_msr = IA32_MTRR_PHYSBASE0 + 2 * n, mask_msr = IA32_MTRR_PHYSMASK0 + 2 * n;
+	const u64 base = rdmsr(base_msr), mask = rdmsr(mask_msr);
+
+	check_keeps(base_msr, 0x23456000 | 6);
+	check_keeps(mask_msr, 0xfedcb000);
 	for (unsigned int bit = physical_address_width(); bit < 64; bit++) {
 		CASE("bit %u", bit);
-		expect_msr_refused(IA32_MTRR_PHYSBASE0, base | BIT(bit));
-		expect_msr_refused(IA32_MTRR_PHYSMASK0, mask | BIT(bit));
+		expect_msr_refused(base_msr, base | BIT(bit));
+		expect_msr_refused(mask_msr, mask | BIT(bit));
 	}
 }
 
