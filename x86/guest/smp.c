@@ -288,7 +288,7 @@ TEST("guest.init.stops", "INIT stops a processor until a SIPI", NEEDS(NEED_CPUS(
 	bool running = true;
 	for (int inits = 0; inits < 3 && running; inits++) {	/* a SIPI of start_at() that is held may start it again */
 		cpu_init_ipi(1);
-		running = !wait_for_other(!runs_within(report, 20), WAIT_MS);
+		running = !wait_for_other(!runs_within(report, WAIT_MS / 4), WAIT_MS);
 	}
 	expect(!running);
 	expect(cpu_restart(1));
