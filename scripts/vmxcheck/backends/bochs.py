@@ -107,7 +107,7 @@ class Bochs(Backend):
     def last_words(self, output: str) -> str:
         """The panic, if it was one; asking for the shutdown port is how an image ends."""
         panics = re.findall(r">>PANIC<< (.*)", output)
-        fault = re.search(r"exception\(\): (.*%s)" % TRIPLE_FAULT.decode(), output)
+        fault = re.search(r"(exception\(\): .*%s)" % TRIPLE_FAULT.decode(), output)
         if fault:
             return "triple fault; Bochs: " + fault.group(1)[:200]
         for panic in panics:
