@@ -5,6 +5,7 @@
 #include "x86/apic.h"
 #include "x86/fault.h"
 #include "x86/feature.h"
+#include "x86/interrupt.h"
 #include "x86/wait.h"
 
 enum { RTIT_TRACE_EN = BIT(0), DR6_RESET = 0xffff0ff0, DR7_RESET = 0x400 };
@@ -76,11 +77,18 @@ void machine_quiet_processor(void)
 	apic_init();
 }
 
+/*
+ * A loader that came from an NMI's handler leaves further ones blocked, until an IRET, which may be that of the first
+ * fault; and one may wait for it. It is taken here, where a handler is there for it.
+ */
 void machine_quiet(void)
 {
+	interrupt_handle(VECTOR_NMI, interrupt_counter);
+	nmi_unblock();
 	interrupt_sources_off();
 	machine_quiet_processor();
 	interrupts_drain(NULL);
+	interrupt_handlers_reset();
 }
 
 void machine_quiet_again(void)
