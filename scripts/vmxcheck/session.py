@@ -99,6 +99,7 @@ class Session:
             extra = " ".join([order, backend.words(section.arguments), "brief" if self._brief(backend) else ""])
             if section.smp > 1:
                 extra += " smp=%d" % section.smp if "smp=" not in section.arguments else ""
+            backend.prepare()  # only then its version is known
             self._add_target(backend)
             left_out = self._left_out(selected, backend)
             boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests,
@@ -109,7 +110,6 @@ class Session:
                 for outcome in left_out:
                     job.ledger.leave_out(replace(outcome))
                 self.jobs.append(job)
-            backend.prepare()
         self.jobs.sort(key=lambda job: job.round)
         if problems:
             raise Problem("\n".join(problems))

@@ -19,6 +19,7 @@ file = tsc.elf            # what follows a blank and # is a comment
 arguments = run=exit.* seed=7
 smp = 2
 memory = 128
+topology = sockets=2
 groups = vmx exit
 timeout = 2.5
 needs = vmx
@@ -27,9 +28,9 @@ backends = bochs qemu-kvm
 [two]
 """
         one, two = config.parse(text)
-        self.assertEqual(one, config.Section("one", 3, "tsc", "run=exit.* seed=7", 2, 128, frozenset(("vmx", "exit")), 2.5,
+        self.assertEqual(one, config.Section("one", 3, "tsc", "run=exit.* seed=7", 2, 128, "sockets=2", frozenset(("vmx", "exit")), 2.5,
                                              frozenset(("vmx",)), ("bochs", "qemu-kvm")))
-        self.assertEqual(two, config.Section("two", 13, "two"))
+        self.assertEqual(two, config.Section("two", 14, "two"))
         self.assertTrue(two.by_default)
 
     def test_nodefault(self) -> None:
