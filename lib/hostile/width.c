@@ -57,7 +57,6 @@ const u64 *hostile_operand(const u64 *operand)
 /* Fields that hold a physical address; those of lists of MSRs with the field of their length. */
 static const struct {
 	enum vmcs_field field, count;
-	u32 control;			/* looked at only with this control; 0: always */
 	bool present_bit;		/* not looked at without bit 0 */
 } addresses[] = {
 	{ .field = IO_BITMAP_A_ADDRESS }, { .field = IO_BITMAP_B_ADDRESS }, { .field = MSR_BITMAP_ADDRESS },

@@ -84,28 +84,18 @@ void acpi_look_for_root(void)
 	look_between(0xe0000, 0x100000);
 }
 
-const struct acpi_table *acpi_find_next(const char *signature, const struct acpi_table *previous)
+const struct acpi_table *acpi_find(const char *signature)
 {
-	bool behind = !previous;
-
 	for (u32 at = sizeof(*root); root && at + entry_size <= root->length; at += entry_size) {
 		u64 address = 0;
 
 		memcpy(&address, (const u8 *)root + at, entry_size);
 		const struct acpi_table *table = table_at(address);
 
-		if (!table || memcmp(table->signature, signature, 4))
-			continue;
-		if (behind)
+		if (table && !memcmp(table->signature, signature, 4))
 			return table;
-		behind = table == previous;
 	}
 	return NULL;
-}
-
-const struct acpi_table *acpi_find(const char *signature)
-{
-	return acpi_find_next(signature, NULL);
 }
 
 const char *acpi_oem(void)

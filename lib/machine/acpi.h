@@ -25,9 +25,8 @@ bool acpi_use_root(u64 address);
 /* Look for the root pointer where a BIOS leaves it: the first KByte of its data area, E0000H to FFFFFH. */
 void acpi_look_for_root(void);
 
-/* The first table of that signature ("APIC", "HPET", "FACP"), or the next one behind `previous`; NULL: there is none. */
+/* The first table of that signature ("APIC", "HPET", "FACP"); NULL: there is none. */
 const struct acpi_table *acpi_find(const char *signature);
-const struct acpi_table *acpi_find_next(const char *signature, const struct acpi_table *previous);
 
 /* The six characters of the OEM in the root pointer, NUL-terminated; empty where there is no root pointer. */
 const char *acpi_oem(void);

@@ -139,14 +139,6 @@ bool memory_is_ram(u64 start, u64 end)
 	return false;
 }
 
-bool memory_has_ram(u64 start, u64 end)
-{
-	for (u32 i = 0; i < ram.count; i++)
-		if (ram.ranges[i].start < end && start < ram.ranges[i].end)
-			return true;
-	return false;
-}
-
 u64 memory_size(void)
 {
 	u64 total = 0;

@@ -35,9 +35,8 @@ u64 memory_find(u64 start, u64 end, u64 size, u64 alignment);
  */
 u64 memory_low_page(void);
 
-/* Is all of [start, end) RAM, free or taken? Is any of it? */
+/* Is all of [start, end) RAM, free or taken? */
 bool memory_is_ram(u64 start, u64 end);
-bool memory_has_ram(u64 start, u64 end);
 
 /* The next address behind this one at which RAM begins or ends, or `end` if that comes first. */
 u64 memory_next_edge(u64 address, u64 end);

@@ -78,7 +78,7 @@ static void map_to_itself(u64 *root, u64 start, u64 end, enum memory_type type)
 	}
 }
 
-void ept_map_identity(u64 *root)
+static void map_identity(u64 *root)
 {
 	u64 end;
 
@@ -95,7 +95,7 @@ void vmcs_use_ept(void)
 
 	vmcs_write(EPT_POINTER, ept_pointer(root));
 	vmcs_set_controls(PROC2_ENABLE_EPT);
-	ept_map_identity(root);
+	map_identity(root);
 	ept_flush();
 }
 

@@ -45,9 +45,6 @@ enum {
  */
 void vmcs_use_ept(void);
 
-/* The same map below an empty PML4 table; it does not flush. */
-void ept_map_identity(u64 *root);
-
 /* The EPTP for a PML4 table: 4 levels, write-back if the processor may, A/D flags off. */
 u64 ept_pointer(const u64 *pml4);
 
