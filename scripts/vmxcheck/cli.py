@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +55,9 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
     listed_only = options.list or options.coverage
     listable = listed_only and all((build / (s.file + ".tests")).exists() for s in sections)
     if not options.build and not listable and (TOP / "Makefile").exists():
-        _make(options.jobs)
+        from .build import make
+
+        make("-j%d" % options.jobs)
     if options.coverage:
         from . import catalogue, coverage
         from .results import read_latest
@@ -214,24 +215,6 @@ def write_reports(options: argparse.Namespace, data: Dict[str, object]) -> None:
         from . import html
 
         html.write(options.html, data, TOP)
-
-
-def _make(jobs: int) -> None:
-    """Images that are older than their sources would test something else."""
-    if not (TOP / "config.mk").exists():
-        raise Problem("not configured yet: run ./configure first (./configure --install-deps installs what is missing)")
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    import fcntl
-
-    try:
-        with open(TOP / "Makefile", "rb") as makefile:
-            fcntl.flock(makefile, fcntl.LOCK_EX)  # two runs at once must not make the same files at once
-            done = subprocess.run(["make", "-s", "-C", str(TOP), "-j%d" % jobs], env=environment, stdin=subprocess.DEVNULL,
-                                  stdout=sys.stderr)
-    except OSError as error:
-        raise Problem("make cannot be run: %s" % error.strerror) from None
-    if done.returncode:
-        raise Problem("the images could not be built: make ended with status %d" % done.returncode)
 
 
 def _tests_of(sections: List[Section], build: Path) -> List[str]:

@@ -169,16 +169,18 @@ class KnownTable:
         nearest = max(older, key=version_number)
         return cls(lines, nearest, "%s %s was not tried: judged by what is known of %s (%s)" % (backend, version, nearest, name))
 
+    def _applying(self, test: str, facts: Dict[str, str]) -> List[Deviation]:
+        facts = {**facts, "version": self.version}
+        return [line for line in self._by_id.get(test, []) if line.applies(facts)]
+
     def find(self, test: str, facts: Dict[str, str], outcome: Optional[Outcome] = None) -> Optional[Deviation]:
         """The line for this test here, one that excuses the outcome if there is one; `facts` has keys of CONDITION_KEYS."""
-        facts = {**facts, "version": self.version}
-        lines = [line for line in self._by_id.get(test, []) if line.applies(facts)]
+        lines = self._applying(test, facts)
         return next((line for line in lines if outcome and line.excuses(outcome)), lines[0] if lines else None)
 
     def not_run(self, test: str, title: str, facts: Dict[str, str]) -> Optional[Outcome]:
         """What to report of a test that had better not be run here; None: run it."""
-        facts = {**facts, "version": self.version}
-        line = next((line for line in self._by_id.get(test, []) if not line.run and line.applies(facts)), None)
+        line = next((line for line in self._applying(test, facts) if not line.run), None)
         if line is None:
             return None
         verdict = HANG if HANG in line.verdicts else CRASH

@@ -9,7 +9,6 @@ if the test that is wrong on purpose, and passes on the machine as it is, fails 
 from __future__ import annotations
 
 import configparser
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from . import compare, results
+from .build import make
 from .config import Section, load as load_config
 from .errors import NothingToTest, Problem
 from .verdict import FAIL, KNOWN, PASS, RED, SKIP
@@ -229,20 +229,13 @@ class Matrix:
         return any(fnmatchcase(axis, row[0]) and fnmatchcase(identity, row[1]) for row in self.not_judged)
 
 
-def _make(*words: str) -> None:
-    environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    if subprocess.run(["make", "-s", "-C", str(TOP), "CHECK=1", *words], env=environment, stdin=subprocess.DEVNULL,
-                      stdout=sys.stderr).returncode:
-        raise Problem("the check build could not be made")
-
-
 def _make_all(axes: Sequence[Axis], short: bool, jobs: int, sections: Sequence[Section]) -> None:
-    _make("-j%d" % jobs)
+    make("CHECK=1", "-j%d" % jobs)
     for axis in axes:
         files = sorted({s.file for s in sections if any(fnmatchcase(s.name, glob) for glob in axis.images)} | {WRONG})
         for pad in dict.fromkeys(_pad(point) for point in (axis.short if short else axis.points)):
             if pad:
-                _make("-j%d" % jobs, "PAD=" + pad, "IMAGES=" + " ".join(files))
+                make("CHECK=1", "-j%d" % jobs, "PAD=" + pad, "IMAGES=" + " ".join(files))
 
 
 def _chosen_axes(names: Sequence[str], short: bool) -> List[Axis]:

@@ -177,7 +177,8 @@ class Session:
         except OSError as error:
             raise Problem("no temporary folder can be made: %s; name another place with TMPDIR" % error.strerror) from None
         try:
-            runner = Runner([job for job in self.jobs if job.boots], parallel, temporary, self.folder / "logs", self, self.folder / "files" if keep else None)
+            runner = Runner([job for job in self.jobs if job.boots], parallel, temporary, self.folder / "logs", self,
+                            self.folder / "files" if keep else None)
             self._results.interrupted = runner.run()
         finally:
             if self._report.live:
