@@ -32,6 +32,7 @@ class Section:
     timeout: Optional[float] = None  # seconds
     needs: FrozenSet[str] = frozenset()
     backends: Tuple[str, ...] = ()  # empty: any
+    boots: str = "one"  # or "each": a boot for each test
 
     @property
     def by_default(self) -> bool:
@@ -71,6 +72,15 @@ def _words(allowed: Tuple[str, ...]) -> Callable[[str], Tuple[str, ...]]:
     return parse
 
 
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError("it is one of: %s" % ", ".join(allowed))
+        return value
+
+    return parse
+
+
 def _set(allowed: Tuple[str, ...]) -> Callable[[str], FrozenSet[str]]:
     return lambda value: frozenset(_words(allowed)(value))
 
@@ -85,6 +95,7 @@ _KEYS: Dict[str, Callable[[str], object]] = {
     "timeout": _seconds,
     "needs": _set(NEEDS),
     "backends": _words(BACKENDS),
+    "boots": _one_of("one", "each"),
 }
 
 

@@ -26,6 +26,11 @@ class Live:
         self._drawn = False
         self.images_done = self.points_done = self.failures = 0
 
+    def more(self, images: int, points: int) -> None:
+        """What nobody knew of at the start."""
+        self._images += images
+        self._points += points
+
     def cleared(self) -> str:
         self._drawn, drawn = False, self._drawn
         return CLEAR if drawn else ""

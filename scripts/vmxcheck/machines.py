@@ -30,7 +30,7 @@ FOLDER = TOP / "tests" / "machines"
 BUILD = Path("build") / "check"
 WRONG = "hostile"  # the image of the tests that are wrong on purpose
 DEFAULT_ON = "bochs:tigerlake"
-DEFAULT_IMAGES = "guest capability controls instruction exec event apic memory vmcs exit abort sipi shadow entry load"
+DEFAULT_IMAGES = "guest capability controls instruction exec event apic memory vmcs exit abort* sipi shadow entry load"
 _KEYS = ("what", "points", "images", "on", "skips", "wrong", "short", "short_images")
 
 
@@ -108,6 +108,7 @@ def _text(section: Section) -> str:
     lines += ["groups = %s" % " ".join(sorted(section.groups - {"nodefault", "long"}))] if section.groups - {"nodefault", "long"} else []
     lines += ["timeout = %g" % section.timeout] if section.timeout else []
     lines += ["needs = %s" % " ".join(sorted(section.needs))] if section.needs else []
+    lines += ["boots = %s" % section.boots] if section.boots != "one" else []
     lines += ["topology = %s" % section.topology] if section.topology else []
     return "\n".join(lines) + "\n"
 

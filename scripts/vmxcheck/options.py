@@ -92,7 +92,8 @@ def run_parser() -> argparse.ArgumentParser:
         help="boot N images at a time (default: the cores)")
     add("--backend", action="append", default=[], metavar="NAME[,NAME]",
         help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
-    add("--cpu", metavar="MODEL", help="processor model, of Bochs (default: tigerlake) or QEMU")
+    add("--cpu", metavar="MODEL", help="processor model, of Bochs or QEMU (default: the best of this version, and "
+        "on Bochs others for what that one skips)")
     add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1: fetched from the Debian release that has it, "
         "and kept in the cache")
     add("--qemu", metavar="VERSION", help="the same for QEMU, such as 11.1")

@@ -46,6 +46,7 @@ class Job:
     logs: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
     round: int = 1  # of --repeat
+    second: bool = False  # on another model than the default, for what is skipped there
 
     @property
     def name(self) -> str:
@@ -56,7 +57,8 @@ class Job:
         """In front of the names of its files."""
         round_ = ".r%d" % self.round if self.round > 1 else ""
         boot = ".%d" % (self.ledger.boots + 1) if self.ledger.boots else ""
-        return "%s.%s%s%s" % (self.name, self.backend.name, round_, boot)
+        model = "." + self.backend.cpu if self.second else ""
+        return "%s.%s%s%s%s" % (self.name, self.backend.name, model, round_, boot)
 
 
 class Watcher(Protocol):

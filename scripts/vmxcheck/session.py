@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Dict, List, Mapping, Optional, Set
+from typing import IO, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from . import results as results_module
 from .backends import Chooser
@@ -74,12 +74,14 @@ class Session:
         self._order = [s.section.name for s in selection]
         self._selection = selection
         self._unable: List[tuple] = []  # type: ignore[type-arg]
+        self._timeout: Optional[float] = None
+        self._held: List[Tuple[Job, Point, Backend]] = []  # skipped, and another model may run it
         self.jobs: List[Job] = []
 
     def prepare(self, timeout: Optional[float]) -> None:
         """Choose a backend for each section; Problem if one has none."""
         problems: List[str] = []
-        order = "order=random seed=%d" % self._results.seed if self._results.order else ""
+        self._timeout = timeout
         for selected in self._selection:
             section = selected.section
             try:
@@ -96,23 +98,29 @@ class Session:
             if not (selected.image.rom if backend.name == "bochs" else selected.image.elf).exists():
                 raise Problem("image `%s` is not built: %s is missing; run make"
                               % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
-            extra = " ".join([order, backend.words(section.arguments), "brief" if self._brief(backend) else ""])
-            if section.smp > 1:
-                extra += " smp=%d" % section.smp if "smp=" not in section.arguments else ""
             backend.prepare()  # only then its version is known
             self._add_target(backend)
-            left_out = self._left_out(selected, backend)
-            boots = command_lines(section.arguments, selected.available, selected.wanted, extra, selected.image.tests,
-                                  [outcome.id for outcome in left_out])
-            limit = timeout or section.timeout or DEFAULT_TIMEOUT
-            for number in range(1, self._repeat + 1):
-                job = Job(section, selected.image, backend, list(boots), limit, Ledger(selected.wanted), round=number)
-                for outcome in left_out:
-                    job.ledger.leave_out(replace(outcome))
-                self.jobs.append(job)
+            self.jobs += [self._job(selected, backend, number) for number in range(1, self._repeat + 1)]
         self.jobs.sort(key=lambda job: job.round)
         if problems:
             raise Problem("\n".join(problems))
+
+    def _job(self, selected: Selected, backend: Backend, number: int) -> Job:
+        """What boots the selected tests of a section there, in round `number`."""
+        section = selected.section
+        extra = ["order=random seed=%d" % self._results.seed] if self._results.order else []
+        extra += [backend.words(section.arguments)] + (["brief"] if self._brief(backend) else [])
+        extra += ["smp=%d" % section.smp] if section.smp > 1 and "smp=" not in section.arguments else []
+        left_out = self._left_out(selected, backend)
+        boots = []
+        for wanted in [[one] for one in selected.wanted] if section.boots == "each" else [list(selected.wanted)]:
+            boots += command_lines(section.arguments, selected.available, wanted, " ".join(extra), selected.image.tests,
+                                   [outcome.id for outcome in left_out])
+        limit = self._timeout or section.timeout or DEFAULT_TIMEOUT
+        job = Job(section, selected.image, backend, boots, limit, Ledger(selected.wanted), round=number)
+        for outcome in left_out:
+            job.ledger.leave_out(replace(outcome))
+        return job
 
     def _left_out(self, selected: Selected, backend: Backend) -> List[Outcome]:
         """The tests that are known to hang or crash there and are not run for that, unless they are named."""
@@ -177,9 +185,13 @@ class Session:
         except OSError as error:
             raise Problem("no temporary folder can be made: %s; name another place with TMPDIR" % error.strerror) from None
         try:
-            runner = Runner([job for job in self.jobs if job.boots], parallel, temporary, self.folder / "logs", self,
-                            self.folder / "files" if keep else None)
-            self._results.interrupted = runner.run()
+            problem = self._run(self.jobs, parallel, temporary, keep)
+            second = self._second_jobs()
+            if second:
+                self.jobs += second
+                if self._report.live:
+                    self._report.live.more(len(second), sum(len(job.ledger.selected) for job in second))
+                problem = self._run(second, parallel, temporary, keep) or problem
         finally:
             if self._report.live:
                 self._report.live.end()
@@ -189,7 +201,69 @@ class Session:
         order = {name: place for place, name in enumerate(self._order)}
         self._results.points.sort(key=lambda point: (order[point.image], point.round))
         self._results.images.sort(key=lambda image: (order[image["image"]], image["round"]))
+        return problem
+
+    def _run(self, jobs: List[Job], parallel: int, temporary: Path, keep: bool) -> Optional[str]:
+        runner = Runner([job for job in jobs if job.boots], parallel, temporary, self.folder / "logs", self,
+                        self.folder / "files" if keep else None)
+        self._results.interrupted = runner.run()
         return runner.problem
+
+    # ---- what only another model can run
+
+    def _hold(self, job: Job, points: List[Point]) -> List[Point]:
+        """The points but for those that are skipped for something that another model has."""
+        left = []
+        for point in points:
+            other = job.backend.other_model(point.reason) if point.verdict == SKIP else None
+            if other:
+                self._held.append((job, point, other))
+            else:
+                left.append(point)
+        return left
+
+    def _second_jobs(self) -> List[Job]:
+        """A test that was skipped wherever it is runs once more, in the first section that has it. All else stays skipped."""
+        ran = {(point.id, point.round) for point in self._results.points if point.verdict != SKIP}
+        held, self._held = self._held, []
+        chosen: Dict[Tuple[str, str, int], List[Tuple[Job, Point, Backend]]] = {}
+        for job, point, other in sorted(held, key=lambda one: self._order.index(one[0].name)):
+            if self._results.interrupted or (point.id, point.round) in ran:
+                self._results.points.append(point)
+                continue
+            ran.add((point.id, point.round))
+            chosen.setdefault((job.name, other.cpu, point.round), []).append((job, point, other))
+        jobs = []
+        for (name, _, number), group in chosen.items():
+            selected = next(one for one in self._selection if one.section.name == name)
+            other = group[0][2]
+            self._add_target(other)
+            wanted = {point.id: point.title for _, point, _ in group}
+            job = self._job(replace(selected, wanted=wanted), other, number)
+            job.second = True
+            self._held += group
+            jobs.append(job)
+        if jobs:
+            self._results.remarks += self._say_models(group for group in chosen.values())
+        return jobs
+
+    @staticmethod
+    def _say_models(groups: Iterable[List[Tuple[Job, Point, Backend]]]) -> List[str]:
+        """A line for each model that a run takes beside the default one."""
+        rows: Dict[Tuple[str, str], Set[str]] = {}
+        for group in groups:
+            for job, point, other in group:
+                rows.setdefault((other.cpu, job.backend.cpu), set()).add(point.id)
+        return ["%d test%s ran on %s: %s skips %s" % (len(ids), "s"[len(ids) == 1:], model, default, "it" if len(ids) == 1 else "them")
+                for (model, default), ids in rows.items()]
+
+    def _settle(self, job: Job, points: List[Point]) -> List[Point]:
+        """Of a job on a second model: what is skipped there too is as it was on the first one."""
+        first = {point.id: point for old, point, _ in self._held if old.name == job.name and point.round == job.round}
+        for point in points:
+            if point.verdict == SKIP and point.id in first:
+                self._results.remarks.append("spec/models.tsv: %s is skipped on %s too: %s" % (point.id, job.backend.cpu, point.reason))
+        return [first[point.id] if point.verdict == SKIP and point.id in first else point for point in points]
 
     def _skip(self, selected: Selected, why: str) -> None:
         """Not run: no backend of those allowed can, or it would take too long."""
@@ -229,6 +303,7 @@ class Session:
             "image": job.name, "file": job.section.file, "target": target, "round": job.round, "banner": job.ledger.banner,
             "boots": job.ledger.boots, "seconds": round(job.seconds, 4), "logs": [self._log(log) for log in job.logs],
             "faults": job.ledger.faults, "notes": job.notes})
+        points = self._settle(job, points) if job.second else self._hold(job, points)
         self._add(points, job.name, target, job.seconds, job.notes)
 
     def _judge(self, job: Job, outcome: Outcome) -> Point:

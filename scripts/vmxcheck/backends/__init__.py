@@ -58,7 +58,7 @@ class Chooser:
         usable = [self._made[name] for name in self.allowed if not self.problem(name)]
         takers = [backend for backend in usable if cpu.partition(",")[0] in backend.cpu_models()]
         for backend in takers:
-            backend.cpu = cpu
+            backend.named_cpu = cpu
         if not takers:
             known = ["  %s: %s" % (backend.name, " ".join(backend.cpu_models())) for backend in usable]
             raise Problem("no backend here has a processor model `%s`; there are:\n%s" % (cpu, "\n".join(known)))

@@ -40,7 +40,7 @@ class Backend:
     """`name` as in --backend and unittests.cfg; `cpu` is the model that it offers its guest."""
 
     name = ""
-    default_cpu = ""
+    default_cpu: Any = ""  # a property where it depends on the emulator
     slow = False  # so that a long walk over values would take minutes
     shutdown_ends = False  # whether the shutdown of one processor ends the machine
     at_once: Optional[int] = None  # how many images it can run at a time; None: any number
@@ -48,7 +48,15 @@ class Backend:
     def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:
         self.settings = settings
         self.root = root  # where /proc, /sys and /dev are: tests bring their own
-        self.cpu = cpu or self.default_cpu
+        self.named_cpu = cpu  # by the user; None: the default
+
+    @property
+    def cpu(self) -> str:
+        return str(self.named_cpu or self.default_cpu)
+
+    def other_model(self, reason: str) -> Optional["Backend"]:
+        """The same with another processor, for a test that is skipped on the default one for that reason."""
+        return None
 
     def available(self) -> Optional[str]:
         """None, or why it cannot run here."""

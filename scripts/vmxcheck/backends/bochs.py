@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import FrozenSet, List, Optional
+from typing import Dict, FrozenSet, List, Optional
 
 from ..images import patched_rom
+from ..settings import Settings
+from . import models
 from .base import Backend, Boot, Launch, dies_with_us, output_of, without_network
 
 # Bochs wants a VGA BIOS even when nobody runs it; this is the smallest that it takes, so no package is needed.
@@ -44,7 +46,20 @@ _GENERIC_MODEL, _GENERIC_CPUID = "bx_generic", "cpuid: vmx=2\n"
 
 class Bochs(Backend):
     name = "bochs"
-    default_cpu = "tigerlake"
+
+    def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:
+        super().__init__(settings, cpu, root)
+        self._others: Dict[str, Bochs] = {}
+
+    @property
+    def default_cpu(self) -> str:  # type: ignore[override]
+        return models.best(self.cpu_models())
+
+    def other_model(self, reason: str) -> Optional[Backend]:
+        model = models.for_reason(reason, self.cpu_models()) if self.named_cpu is None else None
+        if model is None or model == self.cpu:
+            return None
+        return self._others.setdefault(model, Bochs(self.settings, model, self.root))
 
     @property
     def _tool(self) -> str:

@@ -15,7 +15,7 @@ from ..errors import Problem
 from ..known import version_number
 from ..l0 import disk, kernel, qemu
 from ..l0.machine import CONSOLE, MAILBOX, Guest, Job, Machine
-from .base import Boot, Launch
+from .base import Backend, Boot, Launch
 from .bochs import NO_VGA_BIOS, Bochs
 
 MEMORY = {"own": 512, "qemu": 1024}  # MiB
@@ -65,7 +65,7 @@ _FIRST_WITH_NAMES = (5, 18)
 
 class KvmOnBochs(Bochs):
     name = "kvm-on-bochs"
-    default_cpu = "corei7_skylake_x"
+    default_cpu = "corei7_skylake_x"  # type: ignore[assignment]
     at_once = 1
     slow = True
 
@@ -94,6 +94,9 @@ class KvmOnBochs(Bochs):
                    "/usr/share/bochs", "/usr/local/share/bochs"]
         found = [self.root / folder.lstrip("/") / "BIOS-bochs-latest" for folder in folders if folder]
         return next((path for path in found if path.exists()), None)
+
+    def other_model(self, reason: str) -> Optional[Backend]:
+        return None  # another L0 takes longer to boot than its few tests are worth
 
     def available(self) -> Optional[str]:
         problem = super().available()
