@@ -90,12 +90,14 @@ static inline bool hostile_broke_off(void) { return false; }
 #define HOSTILE_CPUID(leaf, subleaf, answer) do { if (hostile.lies_in_cpuid) hostile_lie_in_cpuid(leaf, subleaf, answer); } while (0)
 #define HOSTILE_RDMSR(msr, value) (hostile.lies_in_msrs && hostile_lie_in_rdmsr(msr, value))
 #define HOSTILE_WRMSR(msr, value) (hostile.lies_in_msrs && hostile_lie_in_wrmsr(msr, value))
+#define HOSTILE_INVENTS_MSR(msr) (hostile.lies_in_msrs && hostile_lie_in_rdmsr(msr, &(u64){ 0 }))
 #define HOSTILE_ABSENT(port) (hostile.lacks_ports && hostile_port_is_absent(port))
 #define HOSTILE_GAP() do { if (hostile.has_gaps) hostile_gap(); } while (0)
 #else
 #define HOSTILE_CPUID(leaf, subleaf, answer) do { } while (0)
 #define HOSTILE_RDMSR(msr, value) false
 #define HOSTILE_WRMSR(msr, value) false
+#define HOSTILE_INVENTS_MSR(msr) false
 #define HOSTILE_ABSENT(port) false
 #define HOSTILE_GAP() do { } while (0)
 #endif

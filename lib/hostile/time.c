@@ -42,8 +42,12 @@ void hostile_gap(void)
 
 void hostile_processor_starts(void)
 {
-	if (hostile.tsc_skew)
+	static bool skewed[MAX_CPUS];
+
+	/* Once: INIT does not change the TSC, and neither may the instrument. */
+	if (hostile.tsc_skew && !skewed[this_cpu()->number])
 		wrmsr(IA32_TIME_STAMP_COUNTER, tsc() + hostile.tsc_skew);
+	skewed[this_cpu()->number] = true;
 	if (hostile.late_start)
 		spend(1000 * hostile.late_start);
 }

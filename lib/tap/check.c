@@ -305,6 +305,8 @@ void tap_leak(const char *name, u64 before, u64 after)
 {
 	char text[TEXT], wanted[32], found[32];
 
+	if (report_skip_reason[0])	/* it ended in its middle: what it changed has been put back, and is no fault of it */
+		return;
 	case_format = NULL;
 	snprintf(text, TEXT, "the test leaves %s as it was", name);
 	snprintf(wanted, sizeof(wanted), "%#lx", before);

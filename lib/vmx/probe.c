@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmx/probe.h"
+
+#include "hostile/hostile.h"
 #include "x86/cpu.h"
 #include "x86/processor.h"
 
@@ -33,10 +35,11 @@ static u64 home_cr8, home_dr[4], home_dr6, home_dr7, home_msrs[ARRAY_SIZE(known_
 
 void exit_probe_go_home(void);
 
+/* probe.S reads them past the words that a strange machine answers. */
 static void find_msrs(void)
 {
 	for (u32 i = 0; i < ARRAY_SIZE(known_msrs); i++)
-		if (!TRY(rdmsr(known_msrs[i])).raised)
+		if (!HOSTILE_INVENTS_MSR(known_msrs[i]) && !TRY(rdmsr(known_msrs[i])).raised)
 			exit_probe_msrs[exit_probe_msr_count++].index = known_msrs[i];
 }
 

@@ -3,7 +3,9 @@
 
 tests/machines/axes.cfg has the axes. Each point of an axis is a run like any other; its verdicts are compared with those of
 the same images on the machine as it is. An axis is green if nothing differs but by a SKIP that names the axis's feature, and
-if the test that is wrong on purpose, and passes on the machine as it is, fails at one of its points at least.
+if the test that is wrong on purpose comes out otherwise at one of its points at least.
+
+Each run has one processor of this machine, and as many of them go on at once as there are.
 """
 
 from __future__ import annotations
@@ -13,10 +15,11 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from . import compare, results
 from .build import make
@@ -122,30 +125,63 @@ def apply(section: Section, point: str) -> Section:
             words.remove(word)
             kind = {"topology": str, "timeout": float}.get(key, int)
             section = replace(section, **{key: kind(value)})
-        elif key == "pad":
+        elif key in ("pad", "images"):
             words.remove(word)
     return replace(section, arguments=" ".join([section.arguments, *words]).strip())
 
 
-def _pad(point: str) -> str:
-    found = re.search(r"(?:^| )pad=(\d+)", point)
+def _word(point: str, key: str) -> str:
+    """The value of `key=VALUE` in a point; "" if it is not there."""
+    found = re.search(r"(?:^| )%s=(\S+)" % key, point)
     return found.group(1) if found else ""
+
+
+def _build(point: str) -> Path:
+    pad = _word(point, "pad")
+    return BUILD / ("pad" + pad) if pad else BUILD
+
+
+def _red(data: Dict[str, Any]) -> Set[str]:
+    return {point["id"] for point in data["points"] if point["verdict"] in RED}
+
+
+@dataclass
+class Run:
+    """What came of one, and what it took."""
+
+    data: Dict[str, Any]
+    seconds: float
+
+
+@dataclass
+class Started:
+    """An axis whose runs are on their way."""
+
+    axis: Axis
+    runs: List[Tuple[str, str, List[Section], "Future[Run]"]]  # on, point, sections, run
+    wrong: Optional["Future[bool]"]
 
 
 class Matrix:
     """Runs the points; knows the reference runs that it has made already."""
 
-    def __init__(self, jobs: int, base: Path, say: Any = print) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: int, base: Path) -> None:
         self.base = base
-        self.say = say
+        self._pool = ThreadPoolExecutor(jobs)
         self.sections = load_config(TOP / "unittests.cfg")
         self.not_judged = read_not_judged()
-        self._reference: Dict[Tuple[str, str], Dict[str, Any]] = {}
+        self._reference: Dict[Tuple[str, str], "Future[Run]"] = {}  # by backend with model, and section
+
+    def stop(self) -> None:
+        """Begin no more runs."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- one run
 
-    def _run(self, name: str, on: str, sections: Sequence[Section], build: Path, ids: Sequence[str] = ()) -> Dict[str, Any]:
+    def _start(self, name: str, on: str, sections: Sequence[Section], build: Path, ids: Sequence[str] = ()) -> "Future[Run]":
+        return self._pool.submit(self._run, name, on, sections, build, ids)
+
+    def _run(self, name: str, on: str, sections: Sequence[Section], build: Path, ids: Sequence[str] = ()) -> Run:
         """results.json of these sections there."""
         backend, _, cpu = on.partition(":")
         folder = self.base / re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)[:120]
@@ -153,12 +189,13 @@ class Matrix:
         config = folder / "unittests.cfg"
         config.write_text("\n".join(_text(section) for section in sections), encoding="utf-8")
         command = [sys.executable, "-S", str(TOP / "scripts" / "vmxcheck"), "--config", str(config), "--build", str(build),
-                   "--results", str(folder), "--backend", backend, "-j", str(self.jobs), "--walks", "brief", "-q", "--color", "never", *ids]
+                   "--results", str(folder), "--backend", backend, "-j", "1", "--walks", "brief", "-q", "--color", "never", *ids]
         command += ["--cpu", cpu] if cpu else []
+        started = time.monotonic()
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP)
         if done.returncode not in (0, 1, 3):
             raise Problem("%s: the run ended with status %d:\n%s" % (name, done.returncode, done.stdout.decode("utf-8", "replace")[-2000:]))
-        return results.read(folder / "latest")
+        return Run(results.read(folder / "latest"), time.monotonic() - started)
 
     def _chosen(self, images: Sequence[str], on: str) -> List[Section]:
         plain_only = on.startswith("qemu-tcg")
@@ -166,46 +203,53 @@ class Matrix:
                 if any(fnmatchcase(section.name, glob) for glob in images) and not (plain_only and section.needs)
                 and (not section.backends or on.partition(":")[0] in section.backends)]
 
-    def _reference_of(self, on: str, sections: Sequence[Section]) -> Dict[str, Any]:
-        """The verdicts on the machine as it is: each section is run once for each backend and model."""
+    def _start_reference(self, on: str, sections: Sequence[Section]) -> None:
+        """The machine as it is: each section is run once for each backend and model."""
         on = on.partition(",")[0]
-        missing = [section for section in sections if (on, section.name) not in self._reference]
-        if missing:
-            data = self._run("as-it-is.%s" % on, on, missing, BUILD)
-            for section in missing:
-                self._reference[(on, section.name)] = dict(data, points=[p for p in data["points"] if p["image"] == section.name])
-        found = [self._reference[(on, section.name)] for section in sections]
+        for section in sections:
+            if (on, section.name) not in self._reference:
+                self._reference[on, section.name] = self._start("as-it-is.%s.%s" % (on, section.name), on, [section], BUILD)
+
+    def _reference_of(self, on: str, sections: Sequence[Section]) -> Dict[str, Any]:
+        found = [self._reference[on.partition(",")[0], section.name].result().data for section in sections]
         return dict(found[0], points=[point for data in found for point in data["points"]])
 
     # ---- one axis
 
-    def axis(self, axis: Axis, short: bool) -> Tally:
-        tally, started, bites = Tally(), time.monotonic(), False
+    def start(self, axis: Axis, short: bool) -> "Started":
+        runs = []
         for on in axis.on[:1] if short else axis.on:
-            sections = self._chosen(axis.short_images if short else axis.images, on)
-            if not sections:
-                raise Problem("axes.cfg: [%s]: no section matches on %s" % (axis.name, on))
-            reference = self._reference_of(on, sections)
             for point in axis.short if short else axis.points:
-                build = BUILD / ("pad" + _pad(point)) if _pad(point) else BUILD
-                data = self._run("%s.%s.%s" % (axis.name, on, point), on, [apply(section, point) for section in sections], build)
-                self._judge(axis, point, reference, data, tally)
-                bites |= bool(axis.wrong) and not short and self._bites(axis, on, point, build, tally)
-        if axis.wrong and not bites and not short:  # one point may be one that it does not fail at
-            tally.different.append("%s passes at every point: the axis does not catch it" % axis.wrong)
-        tally.seconds = time.monotonic() - started
+                images = _word(point, "images").split(",") if _word(point, "images") else axis.short_images if short else axis.images
+                sections = self._chosen(images, on)
+                if not sections:
+                    raise Problem("axes.cfg: [%s]: no section matches on %s" % (axis.name, on))
+                self._start_reference(on, sections)
+                name = "%s.%s.%s" % (axis.name, on, point)
+                runs.append((on, point, sections, self._start(name, on, [apply(section, point) for section in sections], _build(point))))
+        wrong = self._pool.submit(self._bites, axis) if axis.wrong and not short else None
+        return Started(axis, runs, wrong)
+
+    def finish(self, started: "Started") -> Tally:
+        tally = Tally()
+        for on, point, sections, future in started.runs:
+            run = future.result()
+            tally.seconds += run.seconds
+            self._judge(started.axis, point, self._reference_of(on, sections), run.data, tally)
+        if started.wrong and not started.wrong.result():
+            tally.different.append("%s has one verdict at every point: the axis does not catch it" % started.axis.wrong)
         return tally
 
-    def _bites(self, axis: Axis, on: str, point: str, build: Path, tally: Tally) -> bool:
-        """Whether the test that is wrong on purpose fails there; it must pass on the machine as it is."""
+    def _bites(self, axis: Axis) -> bool:
+        """Whether the test that is wrong on purpose comes out otherwise than on the machine as it is, at one point at least."""
         section = next(section for section in self.sections if section.name == WRONG)
-        if (on, axis.wrong) not in self._reference:
-            plain = self._run("as-it-is.wrong.%s.%s" % (axis.name, on), on.partition(",")[0], [section], BUILD, [axis.wrong])
-            if not all(p["verdict"] in (PASS, SKIP) for p in plain["points"]):
-                tally.different.append("%s does not pass on the machine as it is" % axis.wrong)
-            self._reference[(on, axis.wrong)] = plain
-        data = self._run("wrong.%s.%s.%s" % (axis.name, on, point), on, [apply(section, point)], build, [axis.wrong])
-        return any(p["verdict"] in RED for p in data["points"])
+        for on in axis.on:
+            plain = self._run("as-it-is.wrong.%s.%s" % (axis.name, on), on.partition(",")[0], [section], BUILD, [axis.wrong]).data
+            for point in axis.points:
+                strange = self._run("wrong.%s.%s.%s" % (axis.name, on, point), on, [apply(section, point)], _build(point), [axis.wrong])
+                if _red(plain) != _red(strange.data):
+                    return True
+        return False
 
     def _judge(self, axis: Axis, point: str, reference: Dict[str, Any], data: Dict[str, Any], tally: Tally) -> None:
         changed = {(c.image, c.id): c for c in compare.changes(reference, data)}
@@ -234,7 +278,7 @@ def _make_all(axes: Sequence[Axis], short: bool, jobs: int, sections: Sequence[S
     make("CHECK=1", "-j%d" % jobs)
     for axis in axes:
         files = sorted({s.file for s in sections if any(fnmatchcase(s.name, glob) for glob in axis.images)} | {WRONG})
-        for pad in dict.fromkeys(_pad(point) for point in (axis.short if short else axis.points)):
+        for pad in dict.fromkeys(_word(point, "pad") for point in (axis.short if short else axis.points)):
             if pad:
                 make("CHECK=1", "-j%d" % jobs, "PAD=" + pad, "IMAGES=" + " ".join(files))
 
@@ -252,17 +296,24 @@ def run(names: Sequence[str], short: bool, jobs: int, base: Path, make: bool = T
     matrix = Matrix(jobs, base / "machines")
     if make:
         _make_all(axes, short, jobs, matrix.sections)
-    tallies: List[Tuple[Axis, Optional[Tally], str]] = []
+    try:
+        return _report(matrix, [matrix.start(axis, short) for axis in axes])
+    finally:
+        matrix.stop()
+
+
+def _report(matrix: Matrix, all_started: Sequence[Started]) -> int:
+    """A line for each axis when it is through, in their order; the exit status."""
+    passed = 0
     print("%-14s %6s %6s %7s %10s %9s %8s" % ("axis", "points", "same", "skipped", "not judged", "different", "seconds"), flush=True)
-    for axis in axes:
-        tally = matrix.axis(axis, short)
-        tallies.append((axis, tally, ""))
-        print("%-14s %6d %6d %7d %10d %9d %8.1f" % (axis.name, tally.points, tally.same, tally.skipped, tally.not_judged,
+    for started in all_started:
+        tally = matrix.finish(started)
+        passed += tally.green
+        print("%-14s %6d %6d %7d %10d %9d %8.1f" % (started.axis.name, tally.points, tally.same, tally.skipped, tally.not_judged,
                                                     len(tally.different), tally.seconds), flush=True)
         for line in tally.different[:40]:
             print("    " + line, flush=True)
         if len(tally.different) > 40:
             print("    and %d more" % (len(tally.different) - 40))
-    passed = sum(tally.green for _, tally, _ in tallies if tally)
-    print("%d passed, %d failed, %d skipped" % (passed, len(tallies) - passed, 0))
-    return 0 if passed == len(tallies) else 1
+    print("%d passed, %d failed, %d skipped" % (passed, len(all_started) - passed, 0))
+    return 0 if passed == len(all_started) else 1

@@ -340,8 +340,16 @@ class Session:
 
 def _facts(section: Section, image: Image, backend: Backend, identity: str) -> Dict[str, str]:
     """What the conditions of spec/known are about, for a test of a section."""
-    return {"cpu": backend.cpu.partition(",")[0], "smp": str(section.smp),
+    return {"cpu": " ".join(_cpu_facts(backend.cpu)), "smp": str(section.smp),
             "image": " ".join([section.name, image.origin(identity)]), **backend.conditions()}
+
+
+def _cpu_facts(cpu: str) -> List[str]:
+    """A model and what is switched off in it, in one form: of "max,la57=off,-smep" these are max, -la57 and -smep."""
+    model, *features = cpu.split(",")
+    off = [feature[:-4] if feature.endswith("=off") else feature.lstrip("-") for feature in features
+           if feature.startswith("-") or feature.endswith("=off")]
+    return [model, *("-" + feature for feature in off)]
 
 
 def _excuse(line: Deviation) -> str:

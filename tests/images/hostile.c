@@ -109,16 +109,12 @@ TEST("self.wrong.entry", "a guest runs half a millisecond after its host at the 
 	expect_between(before, guest_tsc, before + tsc_per_ms() / 2);
 }
 
-TEST("self.wrong.phase", "equal turns through a guest meet the TSC in three phases of 32 or more")
+TEST("self.wrong.phase", "from the host's last read of the TSC to the guest's first it is an even number of ticks")
 {
-	u32 seen = 0, phases = 0;
+	const u64 before = rdtsc();
 
-	for (int i = 0; i < 64; i++) {
-		guest_run(guest_reads_tsc);
-		phases += !(seen >> (guest_tsc & 31) & 1);
-		seen |= 1u << (guest_tsc & 31);
-	}
-	expect_between(3, phases, 32);
+	guest_run(guest_reads_tsc);
+	expect_bits(guest_tsc - before, 1, 0);
 }
 
 /* ---- the processor */
@@ -148,12 +144,14 @@ PLAIN_TEST("self.wrong.hypervisor", "no hypervisor says that it is there, and if
 	expect(!has_feature(FEATURE_HYPERVISOR) || c.ebx == 0x54474354);
 }
 
-PLAIN_TEST("self.wrong.pmu", "IA32_PERF_GLOBAL_CTRL is 0, where it exists")
+/* Its value is 0 again when tests begin: machine_quiet() has written that. */
+PLAIN_TEST("self.wrong.pmu", "RDMSR refuses IA32_PERF_GLOBAL_CTRL")
 {
-	volatile u64 value = 0;
+	volatile u64 value;
+	const struct fault fault = TRY(value = rdmsr(IA32_PERF_GLOBAL_CTRL));
 
-	(void)TRY(value = rdmsr(IA32_PERF_GLOBAL_CTRL));
-	expect_eq(value, 0);
+	(void)value;
+	expect_fault(fault, VECTOR_GP, 0);
 }
 
 PLAIN_TEST("self.wrong.reset_state", "MSRs are as a reset leaves them")
