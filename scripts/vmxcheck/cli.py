@@ -58,6 +58,10 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
         from .build import make
 
         make("-j%d" % options.jobs)
+    if options.matrix:
+        from .matrix import command
+
+        return command.run(options, settings)
     if options.coverage:
         from . import catalogue, coverage
         from .results import read_latest
@@ -102,6 +106,8 @@ def _check_usage(options: argparse.Namespace) -> None:
         raise Problem("--seed needs --order random")
     if options.quiet and options.verbose:
         raise Problem("--quiet and --verbose contradict each other")
+    if options.rerun and not options.matrix:
+        raise Problem("--rerun needs --matrix")
     if options.durations and not options.shard:
         raise Problem("--durations needs --shard")
     if options.junit or options.html:

@@ -98,6 +98,9 @@ def run_parser() -> argparse.ArgumentParser:
         "and kept in the cache")
     add("--qemu", metavar="VERSION", help="the same for QEMU, such as 11.1")
     add("--cache", type=Path, metavar="DIR", help="where emulators and kernels of Debian are kept (default: ~/.cache/vmxcheck)")
+    add("--matrix", metavar="FILE|default", help="many targets, into one table: those of the file (such as spec/matrix.cfg), or every "
+        "version of the emulators that is installed or in the cache; what was run already is not run again")
+    add("--rerun", action="store_true", help="of --matrix: run all of them again")
     add("--timeout", metavar="SECONDS", help="how long an image may go without progress (0: no limit)")
     add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
     add("--walks", choices=("auto", "whole", "brief"), default="auto",
