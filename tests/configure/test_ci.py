@@ -20,15 +20,21 @@ class CiTest(unittest.TestCase):
         self.top = Path(folder.name)
         (self.top / ".ci").mkdir()
         (self.top / "bin").mkdir()
-        shutil.copy(ROOT / ".ci" / "run", self.top / ".ci")
+        for name in ("run", "second-bochs"):
+            shutil.copy(ROOT / ".ci" / name, self.top / ".ci")
 
     def script(self, name: str, text: str) -> None:
         path = self.top / name
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
 
-    def run_ci(self, check: str, configure: str = '[ "$*" = --install-deps ]', minutes: str = "1") -> tuple[int, list[str]]:
+    def run_ci(self, check: str, configure: str = '[ "$*" = --install-deps ]', minutes: str = "1",
+               second: str = "echo run_tests.sh: no network >&2; exit 2", bochs: str = "2.7") -> tuple[int, list[str]]:
+        """second: what run_tests.sh does; bochs: the machine's own version."""
         self.script("configure", configure)
+        self.script("run_tests.sh", second)
+        self.script("bin/bochs", f"echo Bochs x86 Emulator {bochs}")
+        (self.top / "config.mk").write_text(f"BOCHS={self.top}/bin/bochs\n")
         self.script("bin/make", f'[ "$*" = check ] || exit 9\n{check}')
         environment = {**os.environ, "PATH": f"{self.top}/bin:{os.environ['PATH']}", "CI_MINUTES": minutes}
         done = subprocess.run([str(self.top / ".ci" / "run")], cwd="/", env=environment,
@@ -55,6 +61,26 @@ class CiTest(unittest.TestCase):
     def test_failed_configure_runs_no_tests(self) -> None:
         status, lines = self.run_ci("echo 5 passed, 0 failed, 0 skipped", configure="exit 1")
         self.assertEqual((status, lines), (1, ["0 passed, 0 failed, 0 skipped"]))
+
+    def test_a_second_bochs(self) -> None:
+        second = 'echo "$@" >>calls; [ "$3" = --list ] || echo 40 passed, 0 failed, 2 skipped'
+        status, lines = self.run_ci("echo 3 passed, 0 failed, 1 skipped", second=second)
+        self.assertEqual((status, lines[-1]), (0, "43 passed, 0 failed, 3 skipped"))
+        calls = (self.top / "calls").read_text().splitlines()
+        self.assertEqual(calls[0], "--bochs 3.1 --list")
+        self.assertTrue(calls[1].startswith("--bochs 3.1 --backend bochs --fail-stale -q "), calls)
+        status, _ = self.run_ci("echo 3 passed, 0 failed, 1 skipped", second=second, bochs="3.1")
+        self.assertEqual((status, (self.top / "calls").read_text().splitlines()[2]), (0, "--bochs 3.0 --list"))
+
+    def test_a_second_bochs_that_fails(self) -> None:
+        status, lines = self.run_ci("echo 3 passed, 0 failed, 1 skipped",
+                                    second='[ "$3" = --list ] || { echo 40 passed, 1 failed, 2 skipped; exit 1; }')
+        self.assertEqual((status, lines[-1]), (1, "43 passed, 1 failed, 3 skipped"))
+
+    def test_no_second_bochs_is_one_line(self) -> None:
+        status, lines = self.run_ci("echo 3 passed, 0 failed, 1 skipped")
+        self.assertEqual((status, lines[-2:]), (0, ["ci: Bochs 3.1 cannot be had, and is not tested: run_tests.sh: no network",
+                                                    "3 passed, 0 failed, 1 skipped"]))
 
     def test_hang_ends_red_with_the_total_so_far(self) -> None:
         status, lines = self.run_ci("echo 5 passed, 0 failed, 0 skipped; sleep 30", minutes="0.01")

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = [ROOT / name for name in ("configure", "scripts/find-tools.sh", "scripts/standalone.sh", "run_tests.sh", ".ci/run",
+SCRIPTS = [ROOT / name for name in ("configure", "scripts/find-tools.sh", "scripts/standalone.sh", "run_tests.sh", ".ci/run", ".ci/second-bochs",
                                   "docs/ci/fleet.sh")]
 
 
