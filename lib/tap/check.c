@@ -8,7 +8,12 @@
 #include "x86/model.h"
 #include "x86/page.h"
 
-enum { FULL_FAILURES = 4, TEXT = 160 };
+enum {
+	FULL_FAILURES = 4,
+	NAMED_FAILURES = 4096,		/* of a test: more are counted */
+	TEXT = 160,
+	NAME = 2 * TEXT + 3,
+};
 
 struct failure {
 	const char *file;
@@ -19,6 +24,7 @@ struct failure {
 static const struct test *test;
 static struct failure failures[FULL_FAILURES];
 static char first_exit[512];
+static char last_name[NAME];	/* of a check of this test that failed */
 static u32 checks, failed, unknown;	/* unknown: what a processor that the suite does not know does otherwise */
 static const char *case_format;
 static u64 case_values[4];
@@ -33,6 +39,7 @@ void report_begin(const struct test *next)
 	checks = failed = unknown = 0;
 	case_format = NULL;
 	first_exit[0] = '\0';
+	last_name[0] = '\0';
 	report_skip_reason[0] = '\0';
 }
 
@@ -74,6 +81,40 @@ static void print_failure(const struct failure *failure, const char *first, cons
 	print_entry(indent, "check", failure->check);
 	print_entry(indent, "expected", failure->expected);
 	print_entry(indent, "actual", failure->actual);
+}
+
+/*
+ * At once, so that it is said whatever comes: a name that is the same in each run and each build, for who compares them.
+ * Thousands of them differ in a few characters, and a serial line is slow: a name behind another one is said as how much
+ * of that one's head and tail it has, and what is between them.
+ */
+static void name_failure(const char *which, const char *text)
+{
+	char name[NAME];
+	size_t length, before = strlen(last_name), head = 0, tail = 0;
+
+	if (failed > NAMED_FAILURES)
+		return;
+	snprintf(name, sizeof(name), "%s%s%s", which, which[0] ? " | " : "", text);
+	length = strlen(name);
+	while (head < length && head < before && name[head] == last_name[head])
+		head++;
+	while (tail < length - head && tail < before - head && name[length - 1 - tail] == last_name[before - 1 - tail])
+		tail++;
+	if (before) {
+		name[length - tail] = '\0';
+		print("# failed+ %lu %lu %s\n", head, tail, name + head);
+		memcpy(name + length - tail, last_name + before - tail, tail);
+	} else {
+		print("# failed: %s\n", name);
+	}
+	memcpy(last_name, name, length + 1);
+}
+
+void report_end_names(void)
+{
+	if (failed > NAMED_FAILURES)
+		print("# failed too: %u more\n", failed - NAMED_FAILURES);
 }
 
 void report_print(void)
@@ -121,19 +162,23 @@ void check_passed(void)
 
 bool check_failed(const char *file, u32 line, const char *text, const char *expected, const char *actual)
 {
-	struct failure *failure = &failures[failed];
+	char which[TEXT];
 
 	checks++;
-	if (failed++ >= FULL_FAILURES)
-		return false;
-	failure->file = file;
-	failure->line = line;
-	snprintf(failure->check, TEXT, "%s", text);
-	snprintf(failure->expected, TEXT, "%s", expected);
-	snprintf(failure->actual, TEXT, "%s", actual);
-	format_case(failure->which);
+	format_case(which);
+	if (failed++ < FULL_FAILURES) {
+		struct failure *failure = &failures[failed - 1];
+
+		failure->file = file;
+		failure->line = line;
+		snprintf(failure->check, TEXT, "%s", text);
+		snprintf(failure->expected, TEXT, "%s", expected);
+		snprintf(failure->actual, TEXT, "%s", actual);
+		snprintf(failure->which, TEXT, "%s", which);
+	}
 	if (failed == 1 && test->fixture->describe)
 		test->fixture->describe(first_exit, sizeof(first_exit));
+	name_failure(which, text);
 	return false;
 }
 

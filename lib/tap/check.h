@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Checks. Each counts; a failed one is recorded with its place and goes on, so a
- * loop over values reports the first few that fail and how many did. Each returns
+ * loop over values reports the first few that fail and how many did; each failed one
+ * is named at once (`# failed: CASE | CHECK`, docs/writing-a-test.md). Each returns
  * whether it passed. require...() end the test where going on would make no sense.
  */
 #pragma once

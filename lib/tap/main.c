@@ -273,6 +273,7 @@ static void run_test(const struct test *test, u32 number)
 	if (!report_checks() && !skipped)
 		check_failed(test->file, test->line, "the test checks something", "at least 1 check", "none");
 
+	report_end_names();
 	if (hostile_broke_off()) {
 		print("ok %u - %s: %s # SKIP %s\n", number, test->id, test->title, report_skip_reason);
 		return;

@@ -10,6 +10,9 @@ void report_begin(const struct test *test);
 u32 report_checks(void);
 u32 report_failures(void);
 
+/* In front of the result: how many failed checks were not named when they failed. */
+void report_end_names(void);
+
 /* The YAML block of the test: only what there is to say. */
 void report_print(void);
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The commands beside a run: merge, compare, report, explain. Each reads results that are there."""
+"""The commands beside a run: merge, compare, known, report, explain. Each reads results that are there."""
 
 from __future__ import annotations
 
@@ -61,6 +61,24 @@ def _compare(options: argparse.Namespace) -> int:
     fail = {compare.LOST} if options.fail_lost else set()
     allow = {compare.GONE} if options.allow_gone else set()
     return 1 if any(change.bad and change.kind not in allow or change.kind in fail for change in found) else 0
+
+
+def _known(options: argparse.Namespace) -> int:
+    from . import extents
+
+    found = extents.find([results_module.load(Path(name)) for name in options.inputs], options.known or TOP / "spec" / "known",
+                         options.afresh)
+    for line in found.said + found.unexplained:
+        emit(sys.stdout, line)
+    for path, text in found.changed.items() if options.write else ():
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Problem("%s: %s" % (path, error.strerror)) from None
+    changed = "changed" if options.write else "would change, with --write"
+    emit(sys.stdout, "%d lines, %d unexplained; %s" % (
+        len(found.said), len(found.unexplained), ", ".join("%s %s" % (path.name, changed) for path in found.changed) or "no table changes"))
+    return 1 if found.unexplained else 0
 
 
 def _report(options: argparse.Namespace) -> int:

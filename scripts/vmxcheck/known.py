@@ -2,8 +2,9 @@
 """Known deviations of a target: spec/known/BACKEND.tsv (the format is in spec/known/README).
 
 A line turns the fail of its test (or its crash or hang, where the line says so) into the verdict `known`, on the
-targets that its condition names and on no other. It may say how many of the checks may fail: one more is another
-deviation. A line whose test passes where it applies is stale. A line with `run=no` keeps its test from being run there,
+targets that its condition names and on no other. It excuses the failing checks that it names, in the lines below it that
+begin with a TAB, and the complaints of the target that it names: whatever else fails beside them is another deviation, and
+the test is red. A line whose test passes where it applies is stale. A line with `run=no` keeps its test from being run there,
 but where the command line names it.
 
 A table names the versions that were tried. Another version is judged by the lines of the newest one tried that is
@@ -13,17 +14,18 @@ not newer than itself: what has been mended since is no news then, so no line is
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
+from . import names
 from .errors import Problem
 from .verdict import CRASH, FAIL, HANG, Outcome
 
 VERSION_KEYS = ("version", "bochs")  # where, by a range of versions
 CONDITION_KEYS = ("cpu", "smp", "image", "kvm", *VERSION_KEYS)  # where
-EXTENT_KEYS = ("verdict", "failed", "run")  # how far the line goes there
+EXTENT_KEYS = ("verdict", "failed", "complaint", "run")  # how far the line goes there
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,38 @@ class Deviation:
     verdicts: Tuple[str, ...] = (FAIL,)
     most_failed: Optional[int] = None
     run: bool = True  # no: only where it is asked for by its id
+    complaints: Tuple[str, ...] = ()  # globs
+    checks: Tuple[str, ...] = ()  # patterns of names
 
     def excuses(self, outcome: Outcome) -> bool:
-        return outcome.verdict in self.verdicts and (self.most_failed is None or outcome.failed <= self.most_failed)
+        return not self.not_excused(outcome)
 
-    def extent(self) -> str:
-        """What it excuses, for the report of something that it does not."""
-        text = " or ".join(self.verdicts)
-        return text if self.most_failed is None else "%s of at most %d check%s" % (text, self.most_failed, "s"[self.most_failed == 1:])
+    def not_excused(self, outcome: Outcome) -> str:
+        """What it does not excuse, as a predicate of the line; "" if it excuses all."""
+        if outcome.verdict not in self.verdicts:
+            return "is for a " + " or ".join(self.verdicts)
+        if outcome.broke_off:
+            return "is for no image that gives up"
+        for text in outcome.complaints:
+            if not any(fnmatchcase(text, glob) for glob in self.complaints):
+                return "does not name the complaint `%s`" % text
+        if self.most_failed is not None and outcome.failed > self.most_failed:
+            return "is for %d check%s that fail%s, not for %d" % (self.most_failed, "s"[self.most_failed == 1:],
+                                                                  "s" * (self.most_failed == 1), outcome.failed)
+        if not self.checks and self.most_failed is not None:
+            return ""
+        strange = self.unnamed(outcome.failing)
+        if strange:
+            more = " and %d more" % (len(strange) - 1) if len(strange) > 1 else ""
+            return "does not name the check `%s`%s" % (strange[0], more)
+        if outcome.unnamed and self.most_failed is None and "*" not in self.checks:
+            return "excuses checks by their names, and %d failed without one" % outcome.unnamed
+        return ""
+
+    def unnamed(self, failing: Sequence[str]) -> List[str]:
+        """Those that no pattern of the line stands for."""
+        patterns = [names.pattern(text) for text in self.checks]
+        return [name for name in dict.fromkeys(failing) if not any(pattern.matches(name) for pattern in patterns)]
 
     def applies(self, facts: Dict[str, str]) -> bool:
         return all(any(_holds(key, pattern, value) for pattern in patterns for value in _values(key, facts))
@@ -100,6 +126,7 @@ def _deviation(identity: str, condition: str, why: str, reference: str, where: s
     terms = _terms(condition)
     verdicts = terms.pop("verdict", (FAIL,))
     failed = terms.pop("failed", ())
+    complaints = terms.pop("complaint", ())
     run = terms.pop("run", ("yes",))
     if not set(verdicts) <= {FAIL, CRASH, HANG}:
         raise ValueError("bad condition `%s`: verdict is fail, crash or hang" % condition)
@@ -108,24 +135,37 @@ def _deviation(identity: str, condition: str, why: str, reference: str, where: s
     if run != ("yes",) and (run != ("no",) or not {CRASH, HANG} & set(verdicts)):
         raise ValueError("bad condition `%s`: run=no is for a test that hangs or crashes, verdict=hang or verdict=crash" % condition)
     return Deviation(identity, condition, why, reference, where, tuple(terms.items()), verdicts, int(failed[0]) if failed else None,
-                     run == ("yes",))
+                     run == ("yes",), complaints)
 
 
-def parse(text: str, name: str) -> List[Deviation]:
+def parse(text: str, name: str, whole: bool = True) -> List[Deviation]:
     lines: List[Deviation] = []
     for number, raw in enumerate(text.splitlines(), 1):
         if not raw.strip() or raw.startswith("#"):
             continue
         where = "%s:%d" % (name, number)
-        columns = raw.split("\t")
-        if len(columns) != 4 or not all(column.strip() for column in columns):
-            raise Problem("%s: a line is id, condition, why, reference, separated by one TAB each, none of them empty" % where)
-        identity, condition, why, reference = (column.strip() for column in columns)
         try:
-            lines.append(_deviation(identity, condition, why, reference, where))
+            if raw.startswith("\t"):
+                lines[-1] = _with_check(lines[-1] if lines else None, raw.strip())
+                continue
+            columns = raw.split("\t")
+            if len(columns) != 4 or not all(column.strip() for column in columns):
+                raise ValueError("a line is id, condition, why, reference, separated by one TAB each, none of them empty")
+            lines.append(_deviation(*(column.strip() for column in columns), where))
         except ValueError as error:
             raise Problem("%s: %s" % (where, error)) from None
+    for line in lines if whole else ():
+        if FAIL in line.verdicts and not line.checks and line.most_failed is None and not line.complaints:
+            raise Problem("%s: it says not which checks fail: name them below it, in lines that begin with a TAB (`run_tests.sh known` "
+                          "makes them from results), or give failed=N or complaint=GLOB" % line.where)
     return lines
+
+
+def _with_check(line: Optional[Deviation], text: str) -> Deviation:
+    if line is None:
+        raise ValueError("a line that begins with a TAB names checks of the line above, and there is none")
+    names.pattern(text)
+    return replace(line, checks=(*line.checks, text))
 
 
 def _tried(text: str, name: str) -> List[str]:
@@ -148,8 +188,8 @@ class KnownTable:
             self._by_id.setdefault(line.id, []).append(line)
 
     @classmethod
-    def load(cls, folder: Path, backend: str, version: str) -> "KnownTable":
-        """What is known of that version of BACKEND: the lines of BACKEND.tsv, or none."""
+    def load(cls, folder: Path, backend: str, version: str, whole: bool = True) -> "KnownTable":
+        """What is known of that version of BACKEND: the lines of BACKEND.tsv, or none. Not `whole`: a line may lack its checks."""
         path = folder / (backend + ".tsv")
         name = "spec/known/" + path.name
         try:
@@ -158,7 +198,7 @@ class KnownTable:
             return cls([], version)
         except (OSError, UnicodeDecodeError) as error:
             raise Problem("%s: cannot be read: %s" % (path, error)) from None
-        lines = parse(text, name)
+        lines = parse(text, name, whole)
         tried, number = _tried(text, name), version_number(version)
         if any(version_number(one) == number for one in tried):
             return cls(lines, version)
@@ -169,18 +209,19 @@ class KnownTable:
         nearest = max(older, key=version_number)
         return cls(lines, nearest, "%s %s was not tried: judged by what is known of %s (%s)" % (backend, version, nearest, name))
 
-    def _applying(self, test: str, facts: Dict[str, str]) -> List[Deviation]:
+    def applying(self, test: str, facts: Dict[str, str]) -> List[Deviation]:
+        """Its lines here, in their order; `facts` has keys of CONDITION_KEYS."""
         facts = {**facts, "version": self.version}
         return [line for line in self._by_id.get(test, []) if line.applies(facts)]
 
     def find(self, test: str, facts: Dict[str, str], outcome: Optional[Outcome] = None) -> Optional[Deviation]:
-        """The line for this test here, one that excuses the outcome if there is one; `facts` has keys of CONDITION_KEYS."""
-        lines = self._applying(test, facts)
+        """The line for this test here, one that excuses the outcome if there is one."""
+        lines = self.applying(test, facts)
         return next((line for line in lines if outcome and line.excuses(outcome)), lines[0] if lines else None)
 
     def not_run(self, test: str, title: str, facts: Dict[str, str]) -> Optional[Outcome]:
         """What to report of a test that had better not be run here; None: run it."""
-        line = next((line for line in self._applying(test, facts) if not line.run), None)
+        line = next((line for line in self.applying(test, facts) if not line.run), None)
         if line is None:
             return None
         verdict = HANG if HANG in line.verdicts else CRASH

@@ -29,6 +29,7 @@ STATUS = {
 COMMANDS = {
     "merge": "join the results of shards, or of runs on several targets, into one",
     "compare": "what broke, was fixed, appeared or went between two runs",
+    "known": "how far the lines of spec/known go: the checks that failed in some runs",
     "report": "JUnit XML and the HTML report of runs that are over",
     "machines": "the images of the check build on machines that are stranger than the one at hand",
     "explain": "a requirement: its section, where it is tested, its last results",
@@ -167,6 +168,17 @@ def compare_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def known_parser() -> argparse.ArgumentParser:
+    parser = _parser("known", "Name below the lines of spec/known the checks that failed in these runs, of any targets (spec/known/README).\n"
+                     "No line is added: what no line is for is printed as unexplained, with exit status 1.")
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="RESULTS", help=RESULTS_HELP)
+    add("--write", action="store_true", help="change the tables (default: say what would change)")
+    add("--afresh", action="store_true", help="in lines that these runs have to do with, forget what they do not show; patterns with * or {#} stay")
+    add("--known", type=Path, metavar="DIR", help="instead of spec/known")
+    return parser
+
+
 def report_parser() -> argparse.ArgumentParser:
     parser = _parser("report", "Write reports of runs that are over. Several runs become one report: a column for each target.")
     add = parser.add_argument
@@ -197,7 +209,7 @@ def explain_parser() -> argparse.ArgumentParser:
 
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
-    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "report": report_parser(),
+    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "known": known_parser(), "report": report_parser(),
             "machines": machines_parser(), "explain": explain_parser()}
 
 

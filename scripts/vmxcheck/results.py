@@ -17,14 +17,17 @@ Keys (stable; new ones may be added):
   cut          of a shard: what all shards of one cut have in common (merge looks)
   baseline     "" or the file whose red points do not fail this run
   merged[]     the runs that were joined: run, shard
-  target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host, walks (whole or brief), and what the
-               backend found out of itself
+  target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host, walks (whole or brief), table (of
+               spec/known, and the version that it is judged by), and what the backend found out of itself
   images[]     image, file, target, round, banner (what the image said of its machine), boots, seconds, logs[],
                faults[] (where its TAP contradicted itself), notes[]
   points[]     id, image (section of unittests.cfg), verdict, reason, checks, seconds, repro (the command
                that repeats just this test), title, target (a name of target[], "" if it was not booted),
-               log, diagnostics (YAML block and comments as they came), known (the line of spec/known, or ""),
+               log, diagnostics (YAML block and comments as they came), known (the line of spec/known, or ""), was (the
+               verdict that the line excuses, or ""),
                notes[] (what the test said of the target that is neither right nor wrong),
+               failed (how many of the checks), failing[] (the names of those, CASE | CHECK, as far as the image said them),
+               complaints[] (the target's, of itself), facts (where it is not green: what conditions of spec/known are about),
                round (of --repeat, from 1), old (true: red, and red in the baseline too)
   stale[]      lines of spec/known whose test passed where they apply: id, condition, why, reference, where, target
   remarks[]    what to know of the run before its verdicts: a version of a target that was not tried
@@ -66,7 +69,12 @@ class Point:
     log: str = ""
     diagnostics: str = ""
     known: str = ""
+    was: str = ""
     notes: List[str] = field(default_factory=list)
+    failed: int = 0
+    failing: List[str] = field(default_factory=list)
+    complaints: List[str] = field(default_factory=list)
+    facts: Dict[str, str] = field(default_factory=dict)
     round: int = 1
     old: bool = False
 
@@ -95,7 +103,7 @@ class Results:
     cut: str = ""
     baseline: str = ""
     merged: List[Dict[str, str]] = field(default_factory=list)
-    targets: Dict[str, Dict[str, str]] = field(default_factory=dict)
+    targets: Dict[str, Dict[str, Any]] = field(default_factory=dict)
     images: List[Dict[str, Any]] = field(default_factory=list)
     points: List[Point] = field(default_factory=list)
     stale: List[Dict[str, str]] = field(default_factory=list)

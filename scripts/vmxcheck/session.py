@@ -158,7 +158,8 @@ class Session:
         if name not in self._results.targets:
             self._results.targets[name] = {
                 "name": name, "backend": backend.name, "version": backend.version(), "cpu": backend.cpu,
-                "host": results_module.host_name(), "walks": "brief" if self._brief(backend) else "whole"}
+                "host": results_module.host_name(), "walks": "brief" if self._brief(backend) else "whole",
+                "table": list(backend.table())}
         if backend.target() not in self._tables:
             table = KnownTable.load(self._known_folder, *backend.table())
             self._tables[backend.target()] = table
@@ -310,14 +311,20 @@ class Session:
         target = self._target_name(job.backend)
         point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
                       self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
-                      self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), round=job.round)
+                      self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), failed=outcome.failed,
+                      failing=list(outcome.failing), complaints=list(outcome.complaints), round=job.round)
         table = self._tables[job.backend.target()]
-        line = table.find(outcome.id, _facts(job.section, job.image, job.backend, outcome.id), outcome)
-        if line and line.excuses(outcome):
-            point.verdict = KNOWN
-            point.known = _excuse(line)
-        elif line and outcome.verdict in (FAIL, CRASH, HANG):
-            point.diagnostics = (point.diagnostics + "\n# not excused: %s is for a %s" % (line.where, line.extent())).lstrip("\n")
+        facts = _facts(job.section, job.image, job.backend, outcome.id)
+        line = table.find(outcome.id, facts, outcome)
+        if outcome.verdict in (FAIL, CRASH, HANG):
+            point.facts = facts
+            why_not = line.not_excused(outcome) if line else ""
+            if line and not why_not:
+                point.was, point.verdict = point.verdict, KNOWN
+                point.known = _excuse(line)
+            elif line:
+                point.reason += "; %s %s" % (line.where, why_not)
+                point.diagnostics = (point.diagnostics + "\n# not excused: %s %s" % (line.where, why_not)).lstrip("\n")
         elif line and outcome.verdict == PASS and not table.remark:
             self._results.add_stale(line, target)
         return self._old(point, job)

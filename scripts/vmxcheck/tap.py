@@ -5,6 +5,9 @@ Feed it the bytes of the serial port as they come; it hands back events. It trus
 contradicts the stream's own words (a number out of order, a second plan, a point beyond the plan, a test
 that began and was never reported, a line that is no TAP at all) is a Fault, and a run with a fault is red.
 
+A failed check is named when it fails: `# failed: NAME`, and behind another of its test `# failed+ HEAD TAIL MIDDLE`, which
+is the first HEAD characters of the name before, MIDDLE, and the last TAIL characters of the name before.
+
 What is noise: anything before the "TAP version" line (firmware), and anything after "# end" that does not
 look like TAP.
 """
@@ -18,6 +21,7 @@ from typing import List, Optional, Set, Union
 LONGEST_LINE = 64 * 1024
 MOST_FAULTS = 20
 MOST_COMMENTS = 60
+MOST_FAILING = 10000  # of a test; an image names less than half of that
 _NOTE = "# note: "
 
 
@@ -33,6 +37,7 @@ class Point:
     reason: str = ""  # the directive's
     yaml: List[str] = field(default_factory=list)
     comments: List[str] = field(default_factory=list)  # said since the test began
+    failing: List[str] = field(default_factory=list)  # the names of its checks that failed, as far as they were said
 
     @property
     def notes(self) -> List[str]:
@@ -101,6 +106,7 @@ _PLAN = re.compile(r"1\.\.(\d{1,6})(?:\s+#\s*(?:SKIP\S*\s*(.*)))?$", re.IGNORECA
 _POINT = re.compile(r"(not )?ok\b(?:\s+(\d{1,9}))?(?:\s+-)?\s*(.*)$")
 _DIRECTIVE = re.compile(r"^(.*?)\s*#\s*(SKIP|TODO)\b\S*\s*(.*)$", re.IGNORECASE)
 _ID = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.\-]*)(?::\s*(.*))?$")
+_FAILED = re.compile(r"# failed(?:: (.+)|\+ (\d{1,4}) (\d{1,4}) (.*))$")
 _TAP_LIKE = re.compile(r"(not )?ok\b|1\.\.\d|Bail out!|# begin ")
 
 
@@ -130,6 +136,7 @@ class TapReader:
         self._point: Optional[Point] = None
         self._in_yaml = False
         self._comments: List[str] = []
+        self._failing: List[str] = []
         self._events: List[Event] = []
 
     def feed(self, data: bytes) -> List[Event]:
@@ -175,6 +182,9 @@ class TapReader:
 
     def comments_in_flight(self) -> List[str]:
         return list(self._comments)
+
+    def failing_in_flight(self) -> List[str]:
+        return list(self._failing)
 
     # ---- one line
 
@@ -225,6 +235,8 @@ class TapReader:
         elif line == "# end":
             self.ended = True
             self._events.append(End())
+        elif line.startswith("# failed") and _FAILED.match(line):
+            self._read_failed(line)
         elif line.startswith("#"):
             if len(self._comments) < MOST_COMMENTS:
                 self._comments.append(line)
@@ -246,8 +258,23 @@ class TapReader:
             self._fault("not the id of a test: %s" % _short(test))
             return
         self.in_flight = test
-        self._comments = []
+        self._comments, self._failing = [], []
         self._events.append(Begin(test))
+
+    def _read_failed(self, line: str) -> None:
+        match = _FAILED.match(line)
+        assert match
+        name, before = match.group(1), self._failing[-1] if self._failing else ""
+        if not name:
+            head, tail = int(match.group(2)), int(match.group(3))
+            if not before or head + tail > len(before):
+                self._fault("the name of a failed check goes by another that is not there: %s" % _short(line))
+                return
+            name = before[:head] + match.group(4) + before[len(before) - tail:]
+        if len(self._failing) < MOST_FAILING:
+            self._failing.append(name)
+        else:
+            self._failing[-1] = name
 
     def _read_plan(self, line: str) -> None:
         match = _PLAN.match(line)
@@ -276,8 +303,8 @@ class TapReader:
         number = int(match.group(2)) if match.group(2) else None
         point = Point(number, named.group(1), named.group(2) or "", not match.group(1), directive, reason)
         self._judge_point(point)
-        point.comments = self._comments
-        self._comments = []
+        point.comments, point.failing = self._comments, self._failing
+        self._comments, self._failing = [], []
         self._point = point
 
     def _judge_point(self, point: Point) -> None:

@@ -36,6 +36,14 @@ class Outcome:
     log: str = ""
     failed: int = 0  # of the checks
     notes: Sequence[str] = ()
+    failing: Sequence[str] = ()  # the names of checks that failed, as far as they were said
+    complaints: Sequence[str] = ()  # of the target, of itself
+    broke_off: bool = False  # the image gave up in its middle: whatever failed before, that is no failed check
+
+    @property
+    def unnamed(self) -> int:
+        """How many checks failed beside those that have a name."""
+        return max(0, self.failed - len(self.failing))
 
 
 def _diagnostics(yaml: Sequence[str], comments: Sequence[str]) -> str:
@@ -132,7 +140,7 @@ class Ledger:
         # The image's own TODO excuses nothing: only spec/known does.
         reason = point.reason if verdict == SKIP else _first_failure(point.yaml) if verdict == FAIL else ""
         outcome = Outcome(point.id, point.title, verdict, reason, point.checks, now - self._began,
-                          _diagnostics(point.yaml, point.comments), self._log, point.failed, point.notes)
+                          _diagnostics(point.yaml, point.comments), self._log, point.failed, point.notes, point.failing)
         _add_complaints(outcome, self._complaints.pop(point.id, []))
         self._began = now
         if point.id not in self.selected:
@@ -199,17 +207,21 @@ class Ledger:
         torn = self.reader.torn
         outcome = self.outcomes[identity] = Outcome(
             identity, self.selected[identity], verdict, end, torn.checks if torn else 0, now - self._began,
-            _diagnostics(torn.yaml if torn else (), torn.comments if torn else self.reader.comments_in_flight()), self._log)
+            _diagnostics(torn.yaml if torn else (), torn.comments if torn else self.reader.comments_in_flight()), self._log,
+            torn.failed if torn else 0, failing=torn.failing if torn else self.reader.failing_in_flight(), broke_off=bool(self._bail))
+        outcome.failed = max(outcome.failed, len(outcome.failing))
         _add_complaints(outcome, self._complaints.pop(identity, []))
         self.fresh.append(outcome)
         self._new += 1
 
     def _blame(self, outcome: Outcome, how: str, end: str) -> None:
         """Between two tests: the one that just ended is the most likely to have broken the machine."""
-        said = outcome.verdict
-        if said in (PASS, SKIP):
+        said = "it reported " + outcome.verdict
+        if outcome.verdict == FAIL:
+            said += " (%s)" % outcome.reason
+        if outcome.verdict in (PASS, SKIP, FAIL):
             outcome.verdict = HANG if how == LIMIT else CRASH
-            outcome.reason = "it reported %s, and behind it %s" % (said, end)
+            outcome.reason = "%s, and behind it %s" % (said, end)
         else:
             outcome.reason += "; behind it " + end
         self.fresh.append(outcome)
@@ -230,6 +242,7 @@ class Ledger:
 
 def _add_complaints(outcome: Outcome, complaints: Sequence[str]) -> None:
     """A target that complains has not passed, whatever the image saw of it."""
+    outcome.complaints = [*outcome.complaints, *complaints]
     for text in complaints:
         outcome.diagnostics = (outcome.diagnostics + "\n# the target complained: " + text).lstrip("\n")
         if outcome.verdict in (PASS, SKIP):

@@ -128,7 +128,7 @@ class JUnit(Reports):
         return cases
 
     def test_verdicts(self) -> None:
-        (self.known / "bochs.tsv").write_text("# tried: 2.7\nt.two\timage=end\tit <does> & not\tsomewhere\n")
+        (self.known / "bochs.tsv").write_text("# tried: 2.7\nt.two\timage=end,failed=1\tit <does> & not\tsomewhere\n")
         done, path = self.make("junit", "pass", "fail", "skip", "die", "silent", "plan-large", timeout="5")
         self.assertEqual(done.returncode, 1, done.stderr)
         cases = self.read(path)
@@ -145,7 +145,7 @@ class JUnit(Reports):
         self.assertIsNotNone(cases[("vmxcheck.plan-large", "image.plan-large")].find("failure"))
 
     def test_known_and_what_xml_cannot_carry(self) -> None:
-        (self.known / "bochs.tsv").write_text("# tried: 2.7\nt.two\t-\tit <does> & not\tsomewhere\n")
+        (self.known / "bochs.tsv").write_text("# tried: 2.7\nt.two\tfailed=1\tit <does> & not\tsomewhere\n")
         done, path = self.make("junit", "fail", "garbage")
         cases = self.read(path)
         skipped = cases[("vmxcheck.fail", "t.two")].find("skipped")
@@ -227,7 +227,7 @@ class Html(Reports):
 
     def test_what_it_says(self) -> None:
         self.real_ids()
-        (self.known / "bochs.tsv").write_text("# tried: 2.7\nexit.rdtsc.offset\t-\twhy not\twhere\nt.two\timage=die,verdict=crash\tit dies\tthere\n")
+        (self.known / "bochs.tsv").write_text("# tried: 2.7\nexit.rdtsc.offset\tfailed=1\twhy not\twhere\nt.two\timage=die,verdict=crash\tit dies\tthere\n")
         done, path = self.make("html", "fail", "die", "skip", "notes")
         text = path.read_text()
         self.assertIn("\\u003cb>returns", text)

@@ -34,6 +34,7 @@ class Image:
     def __init__(self) -> None:
         words = dict(word.partition("=")[::2] for word in self.command_line().split())
         self.fault = words.get("fault", "pass")
+        self.names = words.get("names", "case_1").split(",")
         self.serial = open(self.option("com1", "dev"), "wb", buffering=0)
         tests = list(TESTS)
         if "run" in words:
@@ -87,7 +88,7 @@ class Image:
                 self.act(number, test)
             else:
                 self.say("ok %d - %s: %s\n  ---\n  checks: 7\n  ...\n" % (number, test, TESTS[test]))
-            if test == "t.two" and self.fault == "die-behind":
+            if test == "t.two" and self.fault in ("die-behind", "fail-die-behind"):
                 self.end()
         self.say("# end\n")
         if self.fault == "stay":
@@ -97,9 +98,12 @@ class Image:
     def act(self, number: int, test: str) -> None:
         good = "ok %d - %s: %s\n" % (number, test, TESTS[test])
         fault = self.fault
-        if fault in ("fail", "fail-wait") or fault == "flaky" and first_time("flaky"):
+        if fault in ("fail", "die-failing", "hang-failing", "bail-failing", "fail-die-behind"):
+            first, *rest = self.names
+            self.say("# failed: %s | 1 + 1\n" % first + "".join("# failed+ 0 8 %s\n" % name for name in rest))
+        if fault in ("fail", "fail-wait", "fail-die-behind") or fault == "flaky" and first_time("flaky"):
             self.say("not " + good + "  ---\n  at: x86/t.c:7\n  check: \"1 + 1\"\n  expected: \"3\"\n  actual: \"2\"\n"
-                     "  checks: 5\n  failed: 1\n  ...\n")
+                     "  checks: 5\n  failed: %d\n  ...\n" % len(self.names))
             while fault == "fail-wait" and not os.path.exists(os.environ["FAKE_STATE"] + "/go"):
                 time.sleep(0.01)
         elif fault == "skip":
@@ -107,7 +111,10 @@ class Image:
         elif fault in ("old-model", "no-model"):
             old = fault == "old-model" and self.option("cpu", "model") == "core2_penryn_t9600"
             self.say(good if old else "ok %d - %s: x # SKIP needs a processor without INVEPT instruction (X[1])\n" % (number, test))
-        elif fault in ("hang", "stubborn", "deaf"):
+        elif fault == "bail-failing":
+            self.say("Bail out! enough of it\n")
+            self.end()
+        elif fault in ("hang", "stubborn", "deaf", "hang-failing"):
             if fault == "stubborn":
                 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                     signal.signal(number, signal.SIG_IGN)
@@ -116,7 +123,7 @@ class Image:
                 child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
                 note_process(child.pid)
             time.sleep(60)
-        elif fault in ("die", "all-crash"):
+        elif fault in ("die", "all-crash", "die-failing"):
             self.say("# the last words\n")
             self.end(">>PANIC<< exception(): 3rd (13) exception with no resolution")
         elif fault == "killed":

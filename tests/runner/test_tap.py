@@ -49,6 +49,20 @@ def stream(text: str) -> bytes:
 
 
 class Understood(unittest.TestCase):
+    def test_failed_checks(self) -> None:
+        text = "1..2\n# begin a.b\n# said\n# failed: bit 10, x | read(\"y\")\n# failed+ 4 12 11\n# failed+ 6 0 \n# failed too: 9 more\n" \
+               "not ok 1 - a.b: a\n# begin a.c\n# failed: z\n"
+        names = ["bit 10, x | read(\"y\")", "bit 11 | read(\"y\")", "bit 11"]
+        for step in (0, 1, 7):
+            point = [event for event in read(stream(text), step) if isinstance(event, Point)][0]
+            self.assertEqual((point.failing, point.comments), (names, ["# said", "# failed too: 9 more"]))
+        reader = TapReader()
+        reader.feed(stream(text))
+        self.assertEqual(reader.failing_in_flight(), ["z"])
+        for line in ("# failed+ 0 0 x", "# failed: abc\n# failed+ 2 2 x"):
+            events = read(stream("1..1\n# begin a.b\n%s\nnot ok 1 - a.b: a\n# end\n" % line))
+            self.assertIn("goes by another", [event for event in events if isinstance(event, Fault)][0].text)
+
     def test_everything(self) -> None:
         events = read(GOOD)
         self.assertEqual([type(e) for e in events],
