@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Two runs against each other: what broke, was fixed, appeared, went. And the baseline, which is an earlier run."""
+"""Two runs against each other: what broke, was fixed, appeared, went, down to the checks. And the baseline, an earlier run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from .verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, RED, SKIP
 _RANK = {verdict: rank for rank, verdict in enumerate((SKIP, PASS, KNOWN, MISSING, FAIL, HANG, CRASH))}
 _GREEN = (PASS, KNOWN)
 BROKE, FIXED, APPEARED, GONE, LOST, GAINED, OTHER = "broke", "fixed", "appeared", "gone", "lost", "gained", "other"
+DEVIATES, CHECKS = "deviating", "checks"
+MOST_CHECKS = 3  # that are named of each change, and each way; -v names all
 _TITLES = {
-    BROKE: "broke: was not red and is", FIXED: "fixed: was red and passes", APPEARED: "appeared: was not in A",
+    BROKE: "broke: was not red and is", FIXED: "fixed: failed, known or not, and passes", DEVIATES: "deviating: passed, and is a known deviation",
+    CHECKS: "checks: the same verdict, and other checks fail", APPEARED: "appeared: was not in A",
     GONE: "gone: is not in B", LOST: "lost: passed and is skipped", GAINED: "gained: was skipped and passes",
     OTHER: "other changes",
 }
@@ -30,6 +33,9 @@ class Change:
     before: str  # verdicts; "" if it is not there
     after: str
     target: str  # of B, or of A for what is gone
+    failed: Tuple[int, int] = (0, 0)  # checks, in A and in B
+    went: Tuple[str, ...] = ()  # names of checks that failed in A and do not in B
+    came: Tuple[str, ...] = ()  # and that fail in B and did not in A
 
     @property
     def bad(self) -> bool:
@@ -41,11 +47,13 @@ class Verdicts:
 
     def __init__(self, data: Dict[str, Any]) -> None:
         self.found: Dict[Tuple[str, str], Dict[str, str]] = {}
+        self.points: Dict[Tuple[str, str, str], Dict[str, Any]] = {}
         for point in data["points"]:
             by_target = self.found.setdefault((point["image"], point["id"]), {})
             before = by_target.get(point["target"])
             if before is None or _RANK[point["verdict"]] > _RANK[before]:
                 by_target[point["target"]] = point["verdict"]
+                self.points[point["image"], point["id"], point["target"]] = point
         self._kinds = {target["name"]: (target["backend"], target["cpu"]) for target in data.get("target", [])}
 
     def kind(self, target: str) -> Tuple[str, str]:
@@ -76,12 +84,24 @@ def changes(a: Dict[str, Any], b: Dict[str, Any]) -> List[Change]:
         pairs = old.match(key, list(now), {target: new.kind(target) for target in now})
         for target, after in now.items():
             before = old.found[key][pairs[target]] if target in pairs else ""
-            if before != after:
-                found.append(Change(_kind(before, after), identity, image, before, after, target))
+            point = new.points[image, identity, target]
+            checks = _checks(old.points[image, identity, pairs[target]], point) if before else ((0, point.get("failed", 0)), (), ())
+            if before != after or checks[1] or checks[2]:
+                kind = _kind(before, after) if before != after else CHECKS
+                found.append(Change(kind, identity, image, before, after, target, *checks))
         for target, before in old.found.get(key, {}).items():
             if target not in pairs.values():
                 found.append(Change(GONE, identity, image, before, "", target))
     return found
+
+
+def _checks(before: Dict[str, Any], after: Dict[str, Any]) -> Tuple[Tuple[int, int], Tuple[str, ...], Tuple[str, ...]]:
+    """How many failed in both, which do not any more, and which do now; a baseline and the results of older versions do not know."""
+    if "failing" not in before or "failing" not in after or after["verdict"] == SKIP:
+        return (0, 0), (), ()
+    names = [dict.fromkeys(point["failing"]) for point in (before, after)]
+    return ((before["failed"], after["failed"]), tuple(name for name in names[0] if name not in names[1]),
+            tuple(name for name in names[1] if name not in names[0]))
 
 
 def _kind(before: str, after: str) -> str:
@@ -89,8 +109,10 @@ def _kind(before: str, after: str) -> str:
         return APPEARED
     if after in RED:
         return OTHER if before in RED else BROKE
-    if before in RED and after in _GREEN:
+    if before in RED and after in _GREEN or before == KNOWN and after == PASS:
         return FIXED
+    if before == PASS and after == KNOWN:
+        return DEVIATES
     if before in _GREEN and after == SKIP:
         return LOST
     if before == SKIP and after in _GREEN:
@@ -99,22 +121,35 @@ def _kind(before: str, after: str) -> str:
 
 
 def text(a: Dict[str, Any], b: Dict[str, Any], found: List[Change], verbose: bool, style: Style) -> str:
-    out = ["A  %s" % _name(a), "B  %s" % _name(b)]
+    numbers = ", ".join("%d %s" % (sum(c.kind == kind for c in found), kind) for kind in _TITLES)
+    out = ["A  %s" % _name(a), "B  %s" % _name(b), numbers]
     reasons = {(p["image"], p["id"], p["target"]): p for p in b["points"]}
     for kind, title in _TITLES.items():
         group = [change for change in found if change.kind == kind]
         if not group:
             continue
         out.append("%s: %d" % (style.paint(title, "bold"), len(group)))
-        for change in group if verbose or kind in (BROKE, FIXED) else [c for c in group if c.bad]:
+        for change in group if verbose or kind in (BROKE, FIXED, DEVIATES, CHECKS) else [c for c in group if c.bad]:
             out.append("  %s%s  (%s, %s)" % (_arrow(change, style), change.id, change.image, change.target or "not booted"))
             point = reasons.get((change.image, change.id, change.target), {})
-            if change.bad and point.get("reason"):
-                out.append("      " + point["reason"])
+            if (change.bad or kind == DEVIATES) and (point.get("known") or point.get("reason")):
+                out.append("      " + (point.get("known") or point["reason"]))
+            out += _named_checks(change, verbose)
             if change.bad and point.get("repro"):
                 out.append("      repeat: " + point["repro"])
-    numbers = ["%d %s" % (sum(c.kind == kind for c in found), kind) for kind in _TITLES]
-    return "\n".join(out + [", ".join(numbers)])
+    return "\n".join(out + ([numbers] if found else []))
+
+
+def _named_checks(change: Change, verbose: bool) -> List[str]:
+    """Which checks went and came, where both runs have names of them."""
+    if change.failed == (0, 0):
+        return []
+    out = ["      failed checks: %d -> %d" % change.failed]
+    for sign, names in (("-", change.went), ("+", change.came)):
+        shown = names if verbose else names[:MOST_CHECKS]
+        out += ["        %s %s" % (sign, name) for name in shown]
+        out += ["        %s and %d more (-v names all)" % (sign, len(names) - len(shown))] if len(names) > len(shown) else []
+    return out
 
 
 def _arrow(change: Change, style: Style) -> str:
@@ -124,7 +159,9 @@ def _arrow(change: Change, style: Style) -> str:
 
 def _name(data: Dict[str, Any]) -> str:
     targets = ", ".join(target["name"] for target in data.get("target", []))
-    return "%s  %s  (%d points)" % (data.get("run", "baseline"), targets, len(data["points"]))
+    checks = [sum(point.get(key, 0) for point in data["points"]) for key in ("checks", "failed")]
+    counts = ", %d checks, of which %d failed" % (checks[0], checks[1]) if checks[0] else ""
+    return "%s  %s  (%d points%s)" % (data.get("run", "baseline"), targets, len(data["points"]), counts)
 
 
 class Baseline:

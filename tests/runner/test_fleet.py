@@ -12,7 +12,7 @@ from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from support import TOP, Project  # noqa: E402
-from vmxcheck import compare, session, shard  # noqa: E402
+from vmxcheck import compare, session, shard, style  # noqa: E402
 from vmxcheck.config import Section  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.images import Image  # noqa: E402
@@ -227,9 +227,34 @@ class Comparing(Project):
         for target in ("bochs-2.7 tigerlake", "bochs-2.8 tigerlake", "bochs-2.7 core2", "qemu-kvm-9 host"):
             found = compare.changes(data(before), data(after, target))
             self.assertEqual({c.id: c.kind for c in found}, {
-                "a": "broke", "b": "fixed", "c": "gone", "d": "gained", "e": "other", "f": "other", "g": "lost", "i": "appeared",
+                "a": "broke", "b": "fixed", "c": "gone", "d": "gained", "e": "other", "f": "fixed", "g": "lost", "i": "appeared",
                 "j": "appeared", "k": "broke"}, target)
             self.assertEqual({c.id for c in found if c.bad}, set("acik"))
+
+    def test_known_deviations(self) -> None:
+        found = compare.changes(data({"a": "pass", "b": "known", "c": "known", "d": "known"}),
+                                data({"a": "known", "b": "pass", "c": "fail", "d": "known"}, "bochs-2.8 tigerlake"))
+        self.assertEqual({c.id: (c.kind, c.bad) for c in found}, {"a": ("deviating", False), "b": ("fixed", False), "c": ("broke", True)})
+
+    def test_checks(self) -> None:
+        """The same verdict, and other checks behind it."""
+        def run(*failing: str) -> Dict[str, Any]:
+            found = data({"a": "known", "b": "known", "c": "pass"})
+            found["points"][0].update(failing=list(failing), failed=len(failing), checks=9)
+            found["points"][1].update(failing=["x"], failed=1, checks=9)
+            return found
+
+        runs = [run("bit 1", "bit 2"), run("bit 2", "bit 3", "bit 4", "bit 5", "bit 6")]
+        found = compare.changes(*runs)
+        self.assertEqual([(c.kind, c.id, c.failed, c.went, c.came, c.bad) for c in found],
+                         [("checks", "a", (2, 5), ("bit 1",), ("bit 3", "bit 4", "bit 5", "bit 6"), False)])
+        text = compare.text(*runs, found, False, style.Style())
+        self.assertIn("(3 points, 18 checks, of which 3 failed)\n", text)
+        self.assertIn("  known -> known  a  (m, bochs-2.7 tigerlake)\n      failed checks: 2 -> 5\n        - bit 1\n        + bit 3\n        + bit 4\n"
+                      "        + bit 5\n        + and 1 more (-v names all)\n", text)
+        self.assertIn("        + bit 6\n", compare.text(*runs, found, True, style.Style()))
+        self.assertEqual(compare.changes(runs[0], runs[0]), [])
+        self.assertEqual([c.id for c in compare.changes(data({"a": "known"}), run("bit 1"))], ["b", "c"])  # older results: no names
 
     def test_several_targets(self) -> None:
         def both(one: str, two: str, version: str) -> Dict[str, Any]:
@@ -252,8 +277,9 @@ class Comparing(Project):
         a, b = str(self.folder / "a"), str(self.folder / "results")
         done = self.run_compare(a, b)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("  pass -> fail  t.two  (pass, bochs-2.7 tigerlake)\n      1 + 1: expected 3, actual 2\n      repeat: ", done.stdout)
-        self.assertEqual(done.stdout.splitlines()[-1], "1 broke, 0 fixed, 0 appeared, 0 gone, 0 lost, 0 gained, 0 other")
+        self.assertIn("  pass -> fail  t.two  (pass, bochs-2.7 tigerlake)\n      1 + 1: expected 3, actual 2\n      failed checks: 0 -> 1\n        + case_1 | 1 + 1\n"
+                      "      repeat: ", done.stdout)
+        self.assertEqual(done.stdout.splitlines()[-1], "1 broke, 0 fixed, 0 deviating, 0 checks, 0 appeared, 0 gone, 0 lost, 0 gained, 0 other")
         done = self.run_compare(b, a)
         self.assertEqual((done.returncode, "1 fixed" in done.stdout), (0, True))
         self.run_tests("--image", "skip", "u.three")
