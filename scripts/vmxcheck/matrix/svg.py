@@ -18,7 +18,7 @@ _LEFT, _LETTER = 128, 6.1
 
 
 def text(table: Table) -> str:
-    groups, labels = table.groups(), [one.target.label or "default" for one in table.seen]
+    groups, labels = table.groups(), [one.target.label for one in table.seen]
     places, x = [], float(_LEFT)
     spans: List[Tuple[str, float, float]] = []
     for name, number in groups:
