@@ -178,7 +178,7 @@ class Spec(unittest.TestCase):
 
 
 def seen(name: str, **verdicts: str) -> Any:
-    points = [{"id": i, "verdict": verdict, "known": "", "reason": "because"} for i, verdict in verdicts.items()]
+    points = [{"id": i, "verdict": verdict, "known": "", "reason": "because", "target": "t"} for i, verdict in verdicts.items()]
     return look(spec.Target("g " + name, "g", name, ()), Column(name, [], status=0), {"points": points, "target": []})
 
 
@@ -190,6 +190,12 @@ class Rows(unittest.TestCase):
     def test_kinds(self) -> None:
         self.assertEqual({line.row.id: line.kind for line in self.table.lines},
                          {"a": "same", "b": "differs", "c": "some", "d": "some", "e": "same"})
+
+    def test_what_cannot_be_booted_there_says_nothing(self) -> None:
+        target = spec.Target("g z", "g", "z", ())
+        column = look(target, Column("g z", [], status=0), {"points": [
+            {"id": "a", "verdict": "skip", "known": "", "reason": "has no VMX", "target": ""}], "target": []})
+        self.assertEqual((column.verdicts, column.points), ({}, Counter(skip=1)))
 
     def test_cover_is_the_fewest(self) -> None:
         self.assertEqual(self.table.cover(), [("g", 5, [("x", 4), ("y", 1)])])

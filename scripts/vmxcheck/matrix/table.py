@@ -45,7 +45,8 @@ def look(target: Target, column: Column, data: "Dict[str, Any] | None") -> Seen:
     seen.data = data
     verdicts: Dict[str, Set[str]] = {}
     for point in data["points"]:
-        verdicts.setdefault(point["id"], set()).add(point["verdict"])
+        if point["target"]:  # what no backend of the target can boot says nothing of it
+            verdicts.setdefault(point["id"], set()).add(point["verdict"])
         seen.points[point["verdict"]] += 1
         seen.failed += point["verdict"] in RED
         if point["verdict"] in RED or point["verdict"] == KNOWN and point["id"] not in seen.reasons:
