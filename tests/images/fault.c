@@ -22,6 +22,16 @@ static void do_fail(void)
 	expect_eq(1 + 1, 3);
 }
 
+enum { TURNS = 4200 };	/* more than an image names */
+
+static void do_fail_often(void)
+{
+	for (u32 i = 0; i < TURNS; i++) {
+		CASE("turn %u", i);
+		expect_eq(i, TURNS);
+	}
+}
+
 static void do_skip(void)
 {
 	skip("the test was asked to skip");
@@ -35,6 +45,16 @@ static void do_hang(void)
 {
 	for (;;)
 		;
+}
+
+/* What failed before is said before. */
+static void do_fail_and_hang(void)
+{
+	CASE("turn %u", 1);
+	expect(false);
+	CASE("turn %u", 23);
+	expect(false);
+	do_hang();
 }
 
 static void do_triple_fault(void)
@@ -122,7 +142,8 @@ static const struct {
 	const char *name;
 	void (*act)(void);
 } acts[] = {
-	{ "pass", do_nothing }, { "fail", do_fail }, { "skip", do_skip }, { "empty", do_check_nothing },
+	{ "pass", do_nothing }, { "fail", do_fail }, { "fail-often", do_fail_often }, { "fail-and-hang", do_fail_and_hang },
+	{ "skip", do_skip }, { "empty", do_check_nothing },
 	{ "hang", do_hang }, { "triple-fault", do_triple_fault }, { "end", do_end_early }, { "reset", do_reset },
 	{ "exception", do_exception }, { "leak", do_leak },
 	{ "request", do_leave_request }, { "in-service", do_leave_in_service }, { "timer", do_leave_timer },

@@ -73,7 +73,16 @@ class Real(Project):
                 self.assertEqual(self.verdicts(run, fault), expected)
                 reasons = [p["reason"] for p in run.results["points"] if p["image"] == fault and p["verdict"] != "pass"]
                 self.assertIn(reason, " / ".join(reasons))
+        self.names_of_failed_checks()
         self.one_by_one()
+
+    def names_of_failed_checks(self) -> None:
+        self.configure("fail-often", "fail-and-hang", file="fault", timeout="5", backends=self.backend)
+        points = {point["image"]: point for point in self.run_tests("self.middle").results["points"]}
+        often, hang = points["fail-often"], points["fail-and-hang"]
+        self.assertEqual((often["verdict"], often["failed"], often["failing"]), ("fail", 4200, ["turn %d | i" % i for i in range(4096)]))
+        self.assertIn("# failed too: 104 more", often["diagnostics"])
+        self.assertEqual((hang["verdict"], hang["failed"], hang["failing"]), ("hang", 2, ["turn 1 | false", "turn 23 | false"]))
 
     def one_by_one(self) -> None:
         """A selection, an order and a restart with both: the words on the command line reach the image."""
