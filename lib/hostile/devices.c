@@ -64,16 +64,19 @@ static bool is_to_self(u32 to_apic_id, u32 command)
 
 bool hostile_ipi(u32 to_apic_id, u32 command)
 {
-	static bool on_its_way;
+	static bool on_its_way, is_pushed;
 	static u32 last;
 	const u32 delivery = command & 0x700;
 	const u64 delay = delivery == APIC_DELIVERY_FIXED ? hostile.ipi_delay :
 			  delivery == APIC_DELIVERY_NMI ? hostile.nmi_delay : 0;
 
-	if (!delay || this_cpu()->number || !is_to_self(to_apic_id, command))
+	if (!delay || is_pushed || this_cpu()->number || !is_to_self(to_apic_id, command))
 		return false;
-	if (on_its_way && !pit_has_risen())
-		apic_write(APIC_ICR, last | APIC_ICR_ASSERT | APIC_ICR_SELF);
+	if (on_its_way && !pit_has_risen()) {
+		is_pushed = true;
+		apic_send_ipi(apic_id(), last);		/* the shorthand "self" has no NMI */
+		is_pushed = false;
+	}
 	on_its_way = true;
 	last = command & 0x7ff;
 	redirect(2, last, apic_id() << 24);

@@ -51,8 +51,8 @@ bool hostile_ipi(u32 to_apic_id, u32 command);
 void hostile_before_entry(void);
 void hostile_after_entry(void);
 
-/* The operand of VMXON, VMCLEAR, VMPTRLD: a copy where a processor of another width takes the address for another. */
-const u64 *hostile_operand(const u64 *operand);
+/* The operand of VMXON, VMCLEAR, VMPTRLD, INVEPT: a copy where a processor of another width takes its first word, an address, for another. */
+const void *hostile_operand(const void *operand, size_t words);
 
 /* The map is known but for what this takes away. */
 void hostile_memory_map(void);
@@ -74,7 +74,7 @@ static inline bool hostile_word(UNUSED const char *word) { return false; }
 static inline bool hostile_ipi(UNUSED u32 to_apic_id, UNUSED u32 command) { return false; }
 static inline void hostile_before_entry(void) { }
 static inline void hostile_after_entry(void) { }
-static inline const u64 *hostile_operand(const u64 *operand) { return operand; }
+static inline const void *hostile_operand(const void *operand, UNUSED size_t words) { return operand; }
 static inline void hostile_memory_map(void) { }
 static inline void hostile_processor_starts(void) { }
 static inline void hostile_processor_works(void) { }

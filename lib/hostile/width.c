@@ -7,6 +7,7 @@
  */
 #include "hostile/internal.h"
 
+#include "libc/string.h"
 #include "machine/memory.h"
 #include "vmx/controls.h"
 #include "vmx/vmcs.h"
@@ -40,18 +41,19 @@ u64 hostile_address(u64 address)
 {
 	if (!hostile.width || !(address & zone()))
 		return address;
-	return hostile.width < own_width() ? address | REFUSED : address >> 52 ? address : address & ~zone();
+	if (hostile.width < own_width())	/* one that this processor refuses stays: all ones may mean that there is none */
+		return address >> own_width() ? address : address | REFUSED;
+	return address >> 52 ? address : address & ~zone();
 }
 
-const u64 *hostile_operand(const u64 *operand)
+const void *hostile_operand(const void *operand, size_t words)
 {
-	static u64 copy;
-	volatile u64 value = 0;
+	static u64 copy[2];
 
-	if (!hostile.width || TRY(value = *(volatile const u64 *)operand).raised || hostile_address(value) == value)
+	if (!hostile.width || TRY(memcpy(copy, operand, words * sizeof(u64))).raised || hostile_address(copy[0]) == copy[0])
 		return operand;
-	copy = hostile_address(value);
-	return &copy;
+	copy[0] = hostile_address(copy[0]);
+	return copy;
 }
 
 /* Fields that hold a physical address; those of lists of MSRs with the field of their length. */
@@ -67,6 +69,7 @@ static const struct {
 	{ .field = POSTED_INTERRUPT_DESCRIPTOR_ADDRESS }, { .field = EPTP_LIST_ADDRESS }, { .field = EPT_POINTER },
 	{ .field = VMREAD_BITMAP_ADDRESS }, { .field = VMWRITE_BITMAP_ADDRESS },
 	{ .field = VIRTUALIZATION_EXCEPTION_INFORMATION_ADDRESS }, { .field = VMCS_LINK_POINTER },
+	{ .field = SUB_PAGE_PERMISSION_TABLE_POINTER },
 	{ .field = GUEST_CR3 }, { .field = HOST_CR3 },
 	{ .field = GUEST_PDPTE0, .present_bit = true }, { .field = GUEST_PDPTE1, .present_bit = true },
 	{ .field = GUEST_PDPTE2, .present_bit = true }, { .field = GUEST_PDPTE3, .present_bit = true },
@@ -84,6 +87,15 @@ static u32 patch_count;
 static bool read_field(enum vmcs_field field, u64 *value)
 {
 	return field_exists(field_find(field)) && vmread(field, value, NULL).kind == OUTCOME_SUCCEED;
+}
+
+static bool is_on(enum control control)
+{
+	const enum control_word word = control_word(control);
+	u64 value;
+
+	return (!control_word_activator[word] || is_on(control_word_activator[word])) &&
+	       read_field(control_words[word].field, &value) && value & control_bit(control);
 }
 
 /* The whole list must lie below the width: its last byte counts, too. */
@@ -121,6 +133,34 @@ static void patch_table(u64 table, unsigned int level)
 	}
 }
 
+/* PDPTEs in memory at CR3, which VM entry loads without EPT. */
+static void patch_pdptes(u64 cr3)
+{
+	u64 *const table = (u64 *)(cr3 & 0xffffffe0);
+
+	for (u32 i = 0; i < 4 && memory_is_ram((u64)table, (u64)table + 32); i++)
+		if (table[i] & PAGE_PRESENT && hostile_address(table[i]) != table[i])
+			patch(&table[i], hostile_address(table[i]));
+}
+
+static bool uses_pae_paging(void)
+{
+	u64 cr0, cr4;
+
+	return read_field(GUEST_CR0, &cr0) && read_field(GUEST_CR4, &cr4) && cr0 & CR0_PG && cr4 & CR4_PAE &&
+	       !is_on(ENTRYCTL_IA32E_MODE_GUEST);
+}
+
+/* What VMFUNC 0 chooses from. */
+static void patch_eptp_list(u64 address)
+{
+	u64 *const list = (u64 *)(address & PAGE_ADDRESS_MASK);
+
+	for (u32 i = 0; i < 512 && memory_is_ram((u64)list, (u64)list + PAGE_SIZE); i++)
+		if (hostile_address(list[i]) != list[i])
+			patch(&list[i], hostile_address(list[i]));
+}
+
 void hostile_width_before_entry(void)
 {
 	u64 value, pointer;
@@ -137,8 +177,16 @@ void hostile_width_before_entry(void)
 		changed[i].after = pointer;
 		vmwrite(addresses[i].field, pointer, NULL);
 	}
-	if (hostile.width && has(PROC2_ENABLE_EPT) && read_field(EPT_POINTER, &pointer) && pointer >> 12)
-		patch_table(pointer & PAGE_ADDRESS_MASK, 4);
+	if (!hostile.width)
+		return;
+	if (is_on(PROC2_ENABLE_EPT)) {
+		if (read_field(EPT_POINTER, &pointer) && pointer >> 12)
+			patch_table(pointer & PAGE_ADDRESS_MASK, 4);
+	} else if (uses_pae_paging() && read_field(GUEST_CR3, &pointer)) {
+		patch_pdptes(pointer);
+	}
+	if (is_on(PROC2_ENABLE_VM_FUNCTIONS) && read_field(EPTP_LIST_ADDRESS, &pointer))
+		patch_eptp_list(pointer);
 }
 
 void hostile_width_after_entry(void)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hostile/hostile.h"
 #include "vmx/controls.h"
+#include "vmx/ept.h"
 #include "vmx/fields.h"
 #include "vmx/instructions.h"
 #include "vmx/lacks.h"
@@ -51,7 +52,7 @@ static struct outcome outcome_of(const struct fault *fault, u64 flags, u64 *rfla
 
 struct outcome vmxon(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmxon (%1)", , "r"(hostile_operand(region_address)));
+	return EXECUTE("vmxon (%1)", , "r"(hostile_operand(region_address, 1)));
 }
 
 struct outcome vmxoff(u64 *rflags)
@@ -61,12 +62,12 @@ struct outcome vmxoff(u64 *rflags)
 
 struct outcome vmclear(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmclear (%1)", , "r"(hostile_operand(region_address)));
+	return EXECUTE("vmclear (%1)", , "r"(hostile_operand(region_address, 1)));
 }
 
 struct outcome vmptrld(const u64 *region_address, u64 *rflags)
 {
-	return EXECUTE("vmptrld (%1)", , "r"(hostile_operand(lacks_region(region_address))));
+	return EXECUTE("vmptrld (%1)", , "r"(hostile_operand(lacks_region(region_address), 1)));
 }
 
 struct outcome vmptrst(u64 *region_address, u64 *rflags)
@@ -120,6 +121,8 @@ struct outcome invept(u64 type, const struct invept_descriptor *descriptor, u64 
 {
 	if (lacks_token(CAP_INVEPT))
 		return EXECUTE("ud2", , );
+	if (type == INVEPT_SINGLE_CONTEXT)
+		descriptor = hostile_operand(descriptor, sizeof(*descriptor) / sizeof(u64));
 	return EXECUTE("invept (%2), %1", , "r"(type) AND "r"(descriptor));
 }
 

@@ -25,7 +25,7 @@ from . import compare, results
 from .build import make
 from .config import Section, load as load_config
 from .errors import NothingToTest, Problem
-from .verdict import FAIL, KNOWN, PASS, RED, SKIP
+from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, RED, SKIP
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent.parent
@@ -52,6 +52,36 @@ class Axis:
     wrong: str  # the id of the test that is wrong on purpose; "" where none can be
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A verdict that is another one than on the machine as it is."""
+
+    point: str
+    image: str
+    id: str
+    before: str
+    after: str
+    reason: str
+
+
+def told(differences: Sequence[Difference]) -> List[str]:
+    """What differs, for people: why an image ended first; what many tests have in common once, and likewise what many points have."""
+    together: Dict[Tuple[str, str, str, str], List[Difference]] = {}
+    for one in differences:
+        together.setdefault((one.point, one.image, one.after, one.reason), []).append(one)
+    alone: Dict[Tuple[str, str, str, str, str], List[str]] = {}
+    lines = []
+    for (point, image, after, reason), those in together.items():
+        if len(those) > 1:
+            names = ", ".join(one.id for one in those[:3]) + (" and %d more" % (len(those) - 3) if len(those) > 3 else "")
+            lines.append((reason, "[%s] %s: -> %s: %s: %s" % (point, image, after, reason, names)))
+        else:
+            alone.setdefault((image, those[0].id, those[0].before, after, reason), []).append(point)
+    for (image, identity, before, after, reason), points in alone.items():
+        lines.append((reason, "[%s] %s %s: %s -> %s: %s" % (" | ".join(points), image, identity, before or "-", after, reason)))
+    return [line for _, line in sorted(lines, key=lambda pair: not pair[0].startswith("Bail out!"))]
+
+
 @dataclass
 class Tally:
     """What came of an axis."""
@@ -61,11 +91,12 @@ class Tally:
     skipped: int = 0
     not_judged: int = 0
     seconds: float = 0.0
-    different: List[str] = field(default_factory=list)
+    different: List[Difference] = field(default_factory=list)
+    faults: List[str] = field(default_factory=list)  # of the axis itself
 
     @property
     def green(self) -> bool:
-        return not self.different
+        return not self.different and not self.faults
 
 
 def read_axes(path: Path = FOLDER / "axes.cfg") -> List[Axis]:
@@ -93,7 +124,7 @@ def _split(text: str) -> List[str]:
 
 
 def read_not_judged(path: Path = FOLDER / "not-judged.tsv") -> List[Tuple[str, str, str]]:
-    """(axis, glob over ids, why)."""
+    """(axis, or axis and point, as globs; glob over ids; why)."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
@@ -170,6 +201,7 @@ class Matrix:
         self._pool = ThreadPoolExecutor(jobs)
         self.sections = load_config(TOP / "unittests.cfg")
         self.not_judged = read_not_judged()
+        self.used: Set[Tuple[str, str, str]] = set()  # rows of not_judged
         self._reference: Dict[Tuple[str, str], "Future[Run]"] = {}  # by backend with model, and section
 
     def stop(self) -> None:
@@ -237,7 +269,7 @@ class Matrix:
             tally.seconds += run.seconds
             self._judge(started.axis, point, self._reference_of(on, sections), run.data, tally)
         if started.wrong and not started.wrong.result():
-            tally.different.append("%s has one verdict at every point: the axis does not catch it" % started.axis.wrong)
+            tally.faults.append("%s has one verdict at every point: the axis does not catch it" % started.axis.wrong)
         return tally
 
     def _bites(self, axis: Axis) -> bool:
@@ -258,20 +290,38 @@ class Matrix:
             change = changed.pop((new["image"], new["id"]), None)
             if not change or not new["target"] and new["verdict"] == SKIP:
                 tally.same += 1
-            elif self._is_not_judged(axis.name, new["id"]):
+            elif self._is_not_judged(axis.name, point, new):
                 tally.not_judged += 1
             elif change.after == SKIP and axis.skips and re.search(axis.skips, new["reason"]):
                 tally.skipped += 1
             elif change.before in (FAIL, KNOWN) and change.after in (PASS, KNOWN):
                 tally.same += 1
             else:
-                tally.different.append("[%s] %s %s: %s -> %s: %s" % (point, new["image"], new["id"], change.before or "-", change.after,
-                                                                    new["reason"] or "see " + new["repro"]))
+                tally.different.append(Difference(point, new["image"], new["id"], change.before or "-", change.after,
+                                                  new["reason"] or "see " + new["repro"]))
         for change in changed.values():
-            tally.different.append("[%s] %s %s: %s -> not reported" % (point, change.image, change.id, change.before))
+            tally.different.append(Difference(point, change.image, change.id, change.before or "-", "not reported", ""))
 
-    def _is_not_judged(self, axis: str, identity: str) -> bool:
-        return any(fnmatchcase(axis, row[0]) and fnmatchcase(identity, row[1]) for row in self.not_judged)
+    def _is_not_judged(self, axis: str, point: str, new: Dict[str, Any]) -> bool:
+        """No test may end its image, or never end, on any machine."""
+        if new["verdict"] in (CRASH, HANG):
+            return False
+        rows = [row for row in self.not_judged if _is_of(row, axis, point) and fnmatchcase(new["id"], row[1])]
+        self.used.update(rows)
+        return bool(rows)
+
+    def unused(self, axes: Sequence[Axis]) -> List[str]:
+        """Rows of not-judged.tsv that none of these axes, run whole, has a use for, and no other may have."""
+        names = {axis.name for axis in axes}
+        others = [axis.name for axis in read_axes() if axis.name not in names]
+        return ["%s %s differs nowhere: tests/machines/not-judged.tsv has a line too many" % row[:2] for row in self.not_judged
+                if row not in self.used and not any(fnmatchcase(name, row[0].partition(" ")[0]) for name in others)]
+
+
+def _is_of(row: Tuple[str, str, str], axis: str, point: str) -> bool:
+    """The first column is an axis, or an axis, a blank, and a point."""
+    name, _, points = row[0].partition(" ")
+    return fnmatchcase(axis, name) and fnmatchcase(point, points or "*")
 
 
 def _make_all(axes: Sequence[Axis], short: bool, jobs: int, sections: Sequence[Section]) -> None:
@@ -297,12 +347,12 @@ def run(names: Sequence[str], short: bool, jobs: int, base: Path, make: bool = T
     if make:
         _make_all(axes, short, jobs, matrix.sections)
     try:
-        return _report(matrix, [matrix.start(axis, short) for axis in axes])
+        return _report(matrix, [matrix.start(axis, short) for axis in axes], short)
     finally:
         matrix.stop()
 
 
-def _report(matrix: Matrix, all_started: Sequence[Started]) -> int:
+def _report(matrix: Matrix, all_started: Sequence[Started], short: bool) -> int:
     """A line for each axis when it is through, in their order; the exit status."""
     passed = 0
     print("%-14s %6s %6s %7s %10s %9s %8s" % ("axis", "points", "same", "skipped", "not judged", "different", "seconds"), flush=True)
@@ -310,10 +360,15 @@ def _report(matrix: Matrix, all_started: Sequence[Started]) -> int:
         tally = matrix.finish(started)
         passed += tally.green
         print("%-14s %6d %6d %7d %10d %9d %8.1f" % (started.axis.name, tally.points, tally.same, tally.skipped, tally.not_judged,
-                                                    len(tally.different), tally.seconds), flush=True)
-        for line in tally.different[:40]:
+                                                    len(tally.different) + len(tally.faults), tally.seconds), flush=True)
+        lines = tally.faults + told(tally.different)
+        for line in lines[:40]:
             print("    " + line, flush=True)
-        if len(tally.different) > 40:
-            print("    and %d more" % (len(tally.different) - 40))
-    print("%d passed, %d failed, %d skipped" % (passed, len(all_started) - passed, 0))
-    return 0 if passed == len(all_started) else 1
+        if len(lines) > 40:
+            print("    and %d more lines" % (len(lines) - 40))
+    unused = [] if short else matrix.unused([started.axis for started in all_started])
+    for line in unused:
+        print(line, flush=True)
+    failed = len(all_started) - passed + bool(unused)
+    print("%d passed, %d failed, %d skipped" % (passed, failed, 0))
+    return 1 if failed else 0

@@ -3,6 +3,7 @@
 import re
 import sys
 import unittest
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class Tables(unittest.TestCase):
 
     def test_not_judged_rows_are_needed(self) -> None:
         for axis, _, why in machines.read_not_judged():
-            self.assertTrue(any(fnmatchcase(one.name, axis) for one in self.axes), axis)
+            name, _, point = axis.partition(" ")
+            self.assertTrue(any(fnmatchcase(one.name, name) and any(fnmatchcase(p, point or "*") for p in one.points) for one in self.axes), axis)
             self.assertTrue(why)
 
 
@@ -60,7 +62,7 @@ class Judge(unittest.TestCase):
 
     def judge(self, before: "dict[str, Any]", after: "dict[str, Any]", rows: "list[tuple[str, str, str]]" = []) -> machines.Tally:
         matrix = machines.Matrix.__new__(machines.Matrix)
-        matrix.not_judged = rows
+        matrix.not_judged, matrix.used = rows, set()
         tally = machines.Tally()
         matrix._judge(self.axis, "p", before, after, tally)
         return tally
@@ -85,6 +87,29 @@ class Judge(unittest.TestCase):
     def test_not_judged(self) -> None:
         tally = self.judge(data(a="pass"), data(a="fail"), [("a", "a", "why")])
         self.assertEqual((tally.not_judged, tally.green), (1, True))
+
+    def test_not_judged_at_another_point(self) -> None:
+        self.assertFalse(self.judge(data(a="pass"), data(a="fail"), [("a q", "a", "why")]).green)
+        self.assertTrue(self.judge(data(a="pass"), data(a="fail"), [("a p", "a", "why")]).green)
+
+    def test_not_judged_does_not_cover_a_hang(self) -> None:
+        self.assertFalse(self.judge(data(a="pass"), data(a="hang"), [("a", "a", "why")]).green)
+
+    def test_a_row_without_use_is_named(self) -> None:
+        axis = machines.read_axes()[0]
+        matrix = machines.Matrix.__new__(machines.Matrix)
+        used, unused = (axis.name, "some.*", "why"), (axis.name + " plain", "other.*", "why")
+        matrix.not_judged, matrix.used = [used, unused, ("*", "x", "of all axes")], {used}
+        self.assertEqual([line.split(" differs")[0] for line in matrix.unused([axis])], [axis.name + " plain other.*"])
+
+    def test_why_an_image_ended_comes_first_and_once(self) -> None:
+        after = data(a="fail: x", b="fail: Bail out! y", c="fail: Bail out! y")
+        self.assertEqual(machines.told(self.judge(data(a="pass", b="pass", c="skip: z"), after).different),
+                         ["[p] some: -> fail: Bail out! y: b, c", "[p] some a: pass -> fail: x"])
+
+    def test_the_same_at_two_points_is_one_line(self) -> None:
+        one = machines.Difference("p", "i", "a", "pass", "fail", "x")
+        self.assertEqual(machines.told([one, replace(one, point="q")]), ["[p | q] i a: pass -> fail: x"])
 
 
 class Points(unittest.TestCase):
