@@ -118,18 +118,32 @@ static void patch(u64 *entry, u64 value)
 	*entry = value;
 }
 
+static void patch_table(u64 table, unsigned int level);
+
+static void patch_entry(u64 *entry, unsigned int level)
+{
+	const u64 was = *entry;
+
+	if (was & zone())
+		patch(entry, hostile_address(was & ((1ull << 52) - 1)) | (was & ~((1ull << 52) - 1)));
+	else if (level > 1 && !(was & PAGE_LARGE))
+		patch_table(was & PAGE_ADDRESS_MASK, level - 1);
+}
+
+/* A test may have a thousand tables with few entries each: eight are looked at in one go. */
 static void patch_table(u64 table, unsigned int level)
 {
-	for (u32 i = 0; i < 512 && memory_is_ram(table, table + PAGE_SIZE); i++) {
-		u64 *entry = (u64 *)table + i;
-		const u64 was = *entry;
+	enum { AT_ONCE = 8, PRESENT = 7 };
+	u64 *entry = (u64 *)table, *const end = entry + 512;
 
-		if (!(was & 7))
-			continue;
-		if (was & zone())
-			patch(entry, hostile_address(was & ((1ull << 52) - 1)) | (was & ~((1ull << 52) - 1)));
-		else if (level > 1 && !(was & PAGE_LARGE))
-			patch_table(was & PAGE_ADDRESS_MASK, level - 1);
+	if (!memory_is_ram(table, table + PAGE_SIZE))
+		return;
+	for (; entry < end; entry += AT_ONCE) {
+		const u64 any = entry[0] | entry[1] | entry[2] | entry[3] | entry[4] | entry[5] | entry[6] | entry[7];
+
+		for (u32 i = 0; any & PRESENT && i < AT_ONCE; i++)
+			if (entry[i] & PRESENT)
+				patch_entry(&entry[i], level);
 	}
 }
 
@@ -156,7 +170,7 @@ static void patch_eptp_list(u64 address)
 {
 	u64 *const list = (u64 *)(address & PAGE_ADDRESS_MASK);
 
-	for (u32 i = 0; i < 512 && memory_is_ram((u64)list, (u64)list + PAGE_SIZE); i++)
+	for (u32 i = 0; memory_is_ram((u64)list, (u64)list + PAGE_SIZE) && i < 512; i++)
 		if (hostile_address(list[i]) != list[i])
 			patch(&list[i], hostile_address(list[i]));
 }
