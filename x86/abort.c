@@ -4,6 +4,7 @@
  * must abort: it shuts down, and the reason is in its VMCS region. Only RESET wakes it, so each case needs a
  * processor of its own; where INIT and SIPI happen to restart one all the same, it serves the next case too.
  */
+#include "vmxtest/other.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
 #include "x86/cpu.h"
@@ -16,10 +17,9 @@ struct msr_entry {
 	u64 value;
 };
 
-static struct vmcs_region other_vmxon_region, other_vmcs_region;
 static struct msr_entry list[4] ALIGNED(16);
 static volatile u32 progress;
-enum { NOT_STARTED, IN_VMX_OPERATION, IN_GUEST, BEHIND_EXIT };
+enum { NOT_STARTED, IN_GUEST, BEHIND_EXIT };
 
 static void guest_says_so(void)
 {
@@ -33,34 +33,16 @@ struct exit_case {
 	struct msr_entry bad;
 };
 
-/* On the other processor: VMX operation, the baseline as its VMCS, a guest, and out again if it comes back. */
-static void run_case(void *argument)
-{
-	const struct exit_case *this = argument;
-	const u64 on = physical_address(&other_vmxon_region), vmcs = physical_address(&other_vmcs_region);
-	const struct vmx_capabilities *cap = vmx_capabilities();
-	char reason[64];
+static const struct exit_case *current;
 
-	if (!vmx_usable(reason, sizeof(reason)))
-		throw("VMX is not usable on the other processor");
-	write_cr0((read_cr0() | cap->cr0_fixed0) & cap->cr0_fixed1);
-	write_cr4((read_cr4() | cap->cr4_fixed0 | CR4_VMXE) & cap->cr4_fixed1);
-	other_vmxon_region.revision = other_vmcs_region.revision = cap->revision;
-	other_vmcs_region.abort_indicator = NO_ABORT;
-	if (vmxon(&on, NULL).kind != OUTCOME_SUCCEED || vmclear(&vmcs, NULL).kind != OUTCOME_SUCCEED ||
-	    vmptrld(&vmcs, NULL).kind != OUTCOME_SUCCEED)
-		throw("VMXON, VMCLEAR or VMPTRLD fails on the other processor");
-	progress = IN_VMX_OPERATION;
-	guest_baseline();
-	if (this->count) {
-		vmcs_write(this->address, physical_address(list));
-		vmcs_write(this->count, 3);
+static void run_case(void)
+{
+	if (current->count) {
+		vmcs_write(current->address, physical_address(list));
+		vmcs_write(current->count, 3);
 	}
 	guest_run(guest_says_so);
 	progress = BEHIND_EXIT;
-	vmclear(&vmcs, NULL);
-	vmxoff(NULL);
-	write_cr4(read_cr4() & ~CR4_VMXE);
 }
 
 /*
@@ -78,7 +60,7 @@ static unsigned int next_processor(void)
 
 static u32 indicator(void)
 {
-	return *(volatile u32 *)&other_vmcs_region.abort_indicator;
+	return *(const volatile u32 *)&vmx_other_region()->abort_indicator;
 }
 
 /* Start a case and wait until its guest runs (or has ended already). 0: no processor. */
@@ -92,7 +74,8 @@ static unsigned int start_case(const struct exit_case *this)
 	list[1] = this->bad;
 	list[2] = list[0];
 	progress = NOT_STARTED;
-	on_cpu_start(n, run_case, (void *)this);
+	current = this;
+	vmx_other_start(n, run_case);
 	wait_for_other(progress >= IN_GUEST || on_cpu_done(n), WAIT_MS);
 	return n;
 }
@@ -227,7 +210,7 @@ TEST("abort.indicator", "a VMX abort leaves an indicator that is not 0 in the VM
 		skip("needs another processor: all are in VMX-abort shutdown");
 	wait_for_end();
 	expect(indicator() != NO_ABORT);
-	expect_eq(other_vmcs_region.revision, vmx_capabilities()->revision);
+	expect_eq(vmx_other_region()->revision, vmx_capabilities()->revision);
 }
 
 TEST("abort.shutdown", "a processor that came to a VMX abort executes nothing more",

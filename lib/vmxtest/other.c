@@ -32,6 +32,11 @@ void vmx_other_start(unsigned int n, void (*start)(void))
 	on_cpu_start(n, run_there, NULL);
 }
 
+const struct vmcs_region *vmx_other_region(void)
+{
+	return region;
+}
+
 void vmx_other_end(unsigned int n)
 {
 	struct fault fault = { .raised = false };
