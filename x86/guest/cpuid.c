@@ -65,8 +65,8 @@ TEST("guest.cpuid.user", "CPUID at CPL 3 gives what it gives at CPL 0")
 TEST("guest.cpuid.long_mode", "CPUID has the features that an image in 64-bit mode uses")
 {
 	static const u32 features[] = {
-		FEATURE_LM, FEATURE_MSR, FEATURE_PAE, FEATURE_PGE, FEATURE_CX8, FEATURE_FPU, FEATURE_FXSR, FEATURE_SSE,
-		FEATURE_SSE2, FEATURE_TSC, FEATURE_CMOV, FEATURE_PSE, FEATURE_SYSCALL,
+		FEATURE_LM, FEATURE_MSR, FEATURE_PAE, FEATURE_CX8, FEATURE_FPU, FEATURE_FXSR, FEATURE_SSE,
+		FEATURE_SSE2, FEATURE_TSC, FEATURE_CMOV, FEATURE_PSE,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {

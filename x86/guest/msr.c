@@ -158,7 +158,8 @@ TEST("guest.efer.reserved", "IA32_EFER refuses its reserved bits")
 	note_reserved_bits("IA32_EFER", taken);
 }
 
-TEST("guest.efer.sce", "IA32_EFER.SCE takes both values")
+TEST("guest.efer.sce", "IA32_EFER.SCE takes both values",
+     NEEDS(FEATURE_SYSCALL))
 {
 	const u64 efer = rdmsr(IA32_EFER);
 

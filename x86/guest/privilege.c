@@ -50,7 +50,8 @@ TEST("guest.cpl3.privileged", "privileged instructions raise #GP at CPL 3")
 	}
 }
 
-TEST("guest.cpl3.sysret", "SYSRET at CPL 3 raises #GP")
+TEST("guest.cpl3.sysret", "SYSRET at CPL 3 raises #GP",
+     NEEDS(FEATURE_SYSCALL))
 {
 	const u64 efer = rdmsr(IA32_EFER);
 

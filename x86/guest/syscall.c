@@ -58,7 +58,8 @@ static void syscall_restore(struct syscall_msrs before)
 	wrmsr(IA32_FMASK, before.fmask);
 }
 
-TEST("guest.syscall.entry", "SYSCALL from CPL 3: RIP from IA32_LSTAR, CS and SS from IA32_STAR, RSP left alone")
+TEST("guest.syscall.entry", "SYSCALL from CPL 3: RIP from IA32_LSTAR, CS and SS from IA32_STAR, RSP left alone",
+     NEEDS(FEATURE_SYSCALL))
 {
 	user_pages_on();
 	const struct syscall_msrs before = syscall_on(RFLAGS_DF);
@@ -70,7 +71,8 @@ TEST("guest.syscall.entry", "SYSCALL from CPL 3: RIP from IA32_LSTAR, CS and SS 
 	expect_eq(landed[3], SELECTOR_CODE64 + 8);
 }
 
-TEST("guest.syscall.saved", "SYSCALL saves RIP in RCX and RFLAGS in R11")
+TEST("guest.syscall.saved", "SYSCALL saves RIP in RCX and RFLAGS in R11",
+     NEEDS(FEATURE_SYSCALL))
 {
 	user_pages_on();
 	const struct syscall_msrs before = syscall_on(RFLAGS_DF);
@@ -82,7 +84,8 @@ TEST("guest.syscall.saved", "SYSCALL saves RIP in RCX and RFLAGS in R11")
 		    RFLAGS_CF | RFLAGS_DF | RFLAGS_IOPL | RFLAGS_FIXED);
 }
 
-TEST("guest.syscall.mask", "SYSCALL clears the flags of IA32_FMASK and no others")
+TEST("guest.syscall.mask", "SYSCALL clears the flags of IA32_FMASK and no others",
+     NEEDS(FEATURE_SYSCALL))
 {
 	static const u64 flags[] = { RFLAGS_CF, RFLAGS_DF, RFLAGS_IOPL, RFLAGS_AC, RFLAGS_NT };
 
@@ -131,7 +134,8 @@ static struct fault try_sysret(bool wide, u64 rip, u64 rflags)
 }
 
 TEST("guest.sysret.to64", "SYSRETQ leads to 64-bit code at CPL 3: RIP from RCX, RFLAGS from R11, CS and SS from "
-     "IA32_STAR")
+     "IA32_STAR",
+     NEEDS(FEATURE_SYSCALL))
 {
 	user_pages_on();
 	const struct fault fault = try_sysret(true, (u64)sysret_target, RFLAGS_FIXED | RFLAGS_CF | RFLAGS_DF);
@@ -143,7 +147,8 @@ TEST("guest.sysret.to64", "SYSRETQ leads to 64-bit code at CPL 3: RIP from RCX, 
 			RFLAGS_FIXED);
 }
 
-TEST("guest.sysret.to32", "SYSRET without REX.W leads to compatibility mode at CPL 3")
+TEST("guest.sysret.to32", "SYSRET without REX.W leads to compatibility mode at CPL 3",
+     NEEDS(FEATURE_SYSCALL))
 {
 	user_pages_on();
 	const struct fault fault = try_sysret(false, 0xffffffff00000000 | (u64)sysret_ud32, RFLAGS_FIXED);
@@ -153,7 +158,8 @@ TEST("guest.sysret.to32", "SYSRET without REX.W leads to compatibility mode at C
 	expect_eq(fault.frame.ss, SELECTOR_USER_DATA);
 }
 
-TEST("guest.sysret.canonical", "SYSRETQ with an RCX that is not canonical raises #GP(0) at CPL 0")
+TEST("guest.sysret.canonical", "SYSRETQ with an RCX that is not canonical raises #GP(0) at CPL 0",
+     NEEDS(FEATURE_SYSCALL))
 {
 	const struct fault fault = try_sysret(true, NOT_CANONICAL, RFLAGS_FIXED);
 
