@@ -164,6 +164,15 @@ class Commands(Machine):
         (self.root / "i.rom").write_bytes(bytes(16) + images.ROM_MARKER + bytes(images.ROM_SPACE))
         return Boot(images.Image("i", self.root, {}), "run=a.* seed=7", smp, 96, folder)
 
+    def test_bochs_without_features(self) -> None:
+        backend = self.chooser(["bochs"], "tigerlake,-smep,-pcid").choose(VMX)[0]
+        assert backend
+        boot = self.boot()
+        backend.command(boot)
+        text = (boot.folder / "bochsrc").read_text()
+        self.assertIn("model=tigerlake, count=1,", text)
+        self.assertIn(', exclude_features="smep pcid"\n', text)
+
     def test_bochs(self) -> None:
         backend = self.chooser(["bochs"]).choose(VMX)[0]
         assert backend

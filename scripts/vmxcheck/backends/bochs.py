@@ -27,7 +27,7 @@ _BOCHSRC = """\
 config_interface: textconfig
 display_library: rfb, options="timeout=0"
 sound: driver=dummy
-cpu: model={cpu}, count={smp}, ips=4000000, reset_on_triple_fault=0, ignore_bad_msrs=0
+cpu: model={cpu}, count={smp}, ips=4000000, reset_on_triple_fault=0, ignore_bad_msrs=0{without}
 memory: guest={memory}, host={memory}
 romimage: file=image.rom
 vgaromimage: file=vga.rom
@@ -89,8 +89,10 @@ class Bochs(Backend):
 
     def command(self, boot: Boot) -> Launch:
         folder = boot.folder
-        bochsrc = _BOCHSRC.format(cpu=self.cpu, smp=boot.smp, memory=boot.memory)
-        (folder / "bochsrc").write_text(bochsrc + (_GENERIC_CPUID if self.cpu == _GENERIC_MODEL else ""))
+        model, *changes = self.cpu.split(",")   # MODEL,-FEATURE,...: as with QEMU; from 3.0 on, and by Bochs' names
+        without = ', exclude_features="%s"' % " ".join(change.lstrip("-") for change in changes) if changes else ""
+        bochsrc = _BOCHSRC.format(cpu=model, smp=boot.smp, memory=boot.memory, without=without)
+        (folder / "bochsrc").write_text(bochsrc + (_GENERIC_CPUID if model == _GENERIC_MODEL else ""))
         (folder / "image.rom").write_bytes(patched_rom(boot.image, boot.command_line))
         (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
         os.mkfifo(folder / "serial")
