@@ -177,6 +177,18 @@ def _tried(text: str, name: str) -> List[str]:
     return versions
 
 
+def read(path: Path, whole: bool = True) -> Tuple[List[Deviation], List[str]]:
+    """The lines of a table, and the versions that they were tried on. Not `whole`: a line may lack its checks."""
+    name = "spec/known/" + path.name
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except (OSError, UnicodeDecodeError) as error:
+        raise Problem("%s: cannot be read: %s" % (path, error)) from None
+    return parse(text, name, whole), _tried(text, name)
+
+
 class KnownTable:
     """The lines for one target. `version` is the one that it is judged by, and `remark` says so where that is another one."""
 
@@ -191,15 +203,11 @@ class KnownTable:
     def load(cls, folder: Path, backend: str, version: str, whole: bool = True) -> "KnownTable":
         """What is known of that version of BACKEND: the lines of BACKEND.tsv, or none. Not `whole`: a line may lack its checks."""
         path = folder / (backend + ".tsv")
-        name = "spec/known/" + path.name
+        name, number = "spec/known/" + path.name, version_number(version)
         try:
-            text = path.read_text(encoding="utf-8")
+            lines, tried = read(path, whole)
         except FileNotFoundError:
             return cls([], version)
-        except (OSError, UnicodeDecodeError) as error:
-            raise Problem("%s: cannot be read: %s" % (path, error)) from None
-        lines = parse(text, name, whole)
-        tried, number = _tried(text, name), version_number(version)
         if any(version_number(one) == number for one in tried):
             return cls(lines, version)
         older = [one for one in tried if version_number(one) < number]

@@ -10,7 +10,7 @@ import time
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 from unittest import mock
 
 HERE = Path(__file__).resolve().parent
@@ -58,11 +58,12 @@ class Project(unittest.TestCase):
         (self.images / (name + ".rom")).write_bytes(b"\x90" * 64 + b"VMXCHECK-CMDLINE" + bytes(1008) + b"\x90" * 64)
         (self.images / (name + ".elf")).write_bytes(b"")
 
-    def configure(self, *faults: str, **keys: str) -> None:
-        """One section a fault, called like it."""
+    def configure(self, *faults: str, timeouts: Mapping[str, str] = {}, **keys: str) -> None:
+        """One section a fault, called like it; `timeouts`: of single ones."""
         lines = []
         for fault in faults:
-            values = {"file": "fake", "arguments": "fault=" + fault, "backends": "bochs", "timeout": "5", **keys}
+            values = {"file": "fake", "arguments": "fault=" + fault, "backends": "bochs", "timeout": "5", **keys,
+                      **({"timeout": timeouts[fault]} if fault in timeouts else {})}
             lines += ["[%s]" % fault] + ["%s = %s" % item for item in values.items()]
         (self.folder / "unittests.cfg").write_text("\n".join(lines) + "\n")
 
