@@ -4,6 +4,7 @@
 
 #include "x86/apic.h"
 #include "x86/cpu.h"
+#include "x86/cr4.h"
 #include "x86/feature.h"
 #include "x86/interrupt.h"
 #include "x86/page.h"
@@ -20,13 +21,13 @@ static void try_wrmsr(u32 msr, u64 value)
 	(void)TRY(wrmsr(msr, value));
 }
 
-/* All bits of CR4 that exist but those that need long mode, VMX, or tables that no firmware leaves. */
+/* All bits of CR4 that code can live with but those that need long mode, or that QEMU takes without having them, and is lost. */
 static void set_cr4(void)
 {
-	const u64 others = CR4_PAE | CR4_PCIDE | CR4_LA57 | CR4_VMXE | CR4_SMXE | CR4_CET | CR4_LASS | CR4_FRED | CR4_UINTR;
+	const u64 bits = CR4_HARMLESS & ~(u64)(CR4_PCIDE | CR4_SMXE | CR4_CET | CR4_UINTR | CR4_KL | CR4_LAM_SUP);
 
 	for (u32 bit = 0; bit < 32; bit++)
-		if (!(BIT(bit) & others) && !TRY(write_cr4(read_cr4() | BIT(bit))).raised)
+		if ((BIT(bit) & bits) && !TRY(write_cr4(read_cr4() | BIT(bit))).raised)
 			hostile_cr4 |= BIT(bit);
 }
 
