@@ -11,6 +11,7 @@
 #                 machine a strange one (VMXCHECK_CHECK_BUILD); what people ship has none of it
 # make CHECK=1 PAD=4   the same with 4 KBytes of nothing in front of the code, in build/check/pad4
 # make check-machines  the images of the check build on strange machines (docs/machines.md; AXES=...); a quarter of an hour
+# make findings   docs/findings.md afresh: what is wrong with current targets
 # make V=1        show the commands
 #
 # An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
@@ -51,7 +52,7 @@ endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines check-needs check-machines-short
+.PHONY: all docs findings standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines check-needs check-machines-short
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -144,6 +145,10 @@ MANUAL = cd scripts && $(PYTHON) -S -m vmxcheck.manual
 $(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py scripts/vmxcheck/__init__.py
 	$(Q)mkdir -p $(@D)
 	$(Q)($(MANUAL) $(if $(filter 1,$*),man,$*)) >$@
+
+# In the repository, so that it can be read there; tests/runner/test_findings.py says when it is old.
+findings:
+	$(Q)(cd scripts && $(PYTHON) -S -m vmxcheck.findings) >docs/findings.md.new && mv docs/findings.md.new docs/findings.md
 
 # ---- checks
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """docs/findings.md: what is wrong with current targets, from the tables of spec/known and from spec/findings.tsv.
 
-    cd scripts && python3 -m vmxcheck.findings >../docs/findings.md          (make docs/findings.md)
+    make findings
 
 A line of a table that applies to the newest version that was tried is a finding, and lines that say the same are one.
 spec/findings.tsv has those that no test id stands for.
@@ -31,7 +31,7 @@ HEAD = """\
 # Findings
 
 What this suite shows in current targets: %s. Made by
-`make docs/findings.md` from the tables of `spec/known`, which have the older versions and the exact conditions, too.
+`make findings` from the tables of `spec/known`, which have the older versions and the exact conditions, too.
 Each test is described by `./run_tests.sh explain ID`, and was read against the manual before its line was written.
 """
 
