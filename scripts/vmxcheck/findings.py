@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, List, Tuple
 
-from . import catalogue, known
+from . import catalogue, known, table
 from .errors import Problem
 from .known import Deviation
 
@@ -90,12 +90,8 @@ def _paragraph(finding: Finding, command: str, version: str, tried: List[str], r
 def _read_others(path: Path) -> Dict[str, List[List[str]]]:
     """By table, or heading: title, what should be, what is, how to see it, versions."""
     found: Dict[str, List[List[str]]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip() and not line.startswith("#"):
-            columns = [column.strip() for column in line.split("\t")]
-            if len(columns) != 6 or not all(columns):
-                raise Problem("%s:%d: a line is target, title, should, is, how, versions, separated by one TAB each" % (path.name, number))
-            found.setdefault(columns[0], []).append(columns[1:])
+    for target, *rest in table.read(path, "target", "title", "should", "is", "how", "versions"):
+        found.setdefault(target, []).append(rest)
     return found
 
 

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
-from . import compare, results
+from . import compare, results, table
 from .build import make
 from .config import Section, load as load_config
 from .errors import NothingToTest, Problem
@@ -125,14 +125,7 @@ def _split(text: str) -> List[str]:
 
 def read_not_judged(path: Path = FOLDER / "not-judged.tsv") -> List[Tuple[str, str, str]]:
     """(axis, or axis and point, as globs; glob over ids; why)."""
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip() and not line.startswith("#"):
-            columns = line.split("\t")
-            if len(columns) != 3 or not all(column.strip() for column in columns):
-                raise Problem("%s:%d: a line is axis, id, why, separated by one TAB each" % (path.name, number))
-            rows.append((columns[0], columns[1], columns[2]))
-    return rows
+    return [(axis, identity, why) for axis, identity, why in table.read(path, "axis", "id", "why")]
 
 
 def _text(section: Section) -> str:

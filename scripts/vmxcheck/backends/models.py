@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence
 
-from ..errors import Problem
+from .. import table
 
 TABLE = Path(__file__).resolve().parents[3] / "spec" / "models.tsv"
 DEFAULT = "-"
@@ -22,18 +22,7 @@ class Line(NamedTuple):
 
 @lru_cache(maxsize=None)
 def read(path: Path) -> List[Line]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Problem("%s: cannot be read: %s" % (path, error)) from None
-    lines = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        if raw.strip() and not raw.startswith("#"):
-            columns = [column.strip() for column in raw.split("\t")]
-            if len(columns) != 3 or not all(columns):
-                raise Problem("%s:%d: a line is model, what it is for, why, separated by one TAB each" % (path.name, number))
-            lines.append(Line(*columns))
-    return lines
+    return [Line(*row) for row in table.read(path, "model", "what it is for", "why")]
 
 
 def best(models: Sequence[str]) -> str:
