@@ -11,9 +11,6 @@
 
 enum { LEAST_LOOKS = 1000, FIRST_VECTOR = 16 };
 
-/* For what a processor sends to itself: ten times what the slowest machine known takes, and no more, as some never take it. */
-enum { SELF_MS = WAIT_MS / 4 };
-
 /* Ticks that an interrupt or NMI to itself took: the most, of which an eighth is forgotten with each that is seen. */
 static u64 slowest;
 

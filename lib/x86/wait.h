@@ -8,8 +8,11 @@
 
 #include "libc/types.h"
 
-/* Milliseconds for what must come: far more than any of it takes, less than a guest's watchdog. */
-enum { WAIT_MS = 1000 };
+/*
+ * Milliseconds for what must come: far more than any of it takes, less than a guest's watchdog; and for what a processor
+ * sends to itself: ten times what the slowest machine known takes, and no more, as some never take it.
+ */
+enum { WAIT_MS = 1000, SELF_MS = WAIT_MS / 4 };
 
 /*
  * Wait until the condition holds, for so many milliseconds of the TSC at the most (and for a thousand looks at it at the

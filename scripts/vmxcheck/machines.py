@@ -149,7 +149,7 @@ def apply(section: Section, point: str) -> Section:
             words.remove(word)
             kind = {"topology": str, "timeout": float}.get(key, int)
             section = replace(section, **{key: kind(value)})
-        elif key in ("pad", "images"):
+        elif key in ("pad", "images", "tests"):
             words.remove(word)
     return replace(section, arguments=" ".join([section.arguments, *words]).strip())
 
@@ -158,6 +158,11 @@ def _word(point: str, key: str) -> str:
     """The value of `key=VALUE` in a point; "" if it is not there."""
     found = re.search(r"(?:^| )%s=(\S+)" % key, point)
     return found.group(1) if found else ""
+
+
+def _words(point: str, key: str) -> List[str]:
+    """The parts of `key=A,B`."""
+    return [part for part in _word(point, key).split(",") if part]
 
 
 def _build(point: str) -> Path:
@@ -235,9 +240,10 @@ class Matrix:
             if (on, section.name) not in self._reference:
                 self._reference[on, section.name] = self._start("as-it-is.%s.%s" % (on, section.name), on, [section], BUILD)
 
-    def _reference_of(self, on: str, sections: Sequence[Section]) -> Dict[str, Any]:
+    def _reference_of(self, on: str, sections: Sequence[Section], globs: Sequence[str]) -> Dict[str, Any]:
         found = [self._reference[on.partition(",")[0], section.name].result().data for section in sections]
-        return dict(found[0], points=[point for data in found for point in data["points"]])
+        return dict(found[0], points=[point for data in found for point in data["points"]
+                                      if not globs or any(fnmatchcase(point["id"], glob) for glob in globs)])
 
     # ---- one axis
 
@@ -245,13 +251,14 @@ class Matrix:
         runs = []
         for on in axis.on[:1] if short else axis.on:
             for point in axis.short if short else axis.points:
-                images = _word(point, "images").split(",") if _word(point, "images") else axis.short_images if short else axis.images
+                images = _words(point, "images") or (axis.short_images if short else axis.images)
                 sections = self._chosen(images, on)
                 if not sections:
                     raise Problem("axes.cfg: [%s]: no section matches on %s" % (axis.name, on))
                 self._start_reference(on, sections)
                 name = "%s.%s.%s" % (axis.name, on, point)
-                runs.append((on, point, sections, self._start(name, on, [apply(section, point) for section in sections], _build(point))))
+                runs.append((on, point, sections, self._start(name, on, [apply(section, point) for section in sections], _build(point),
+                                                              _words(point, "tests"))))
         wrong = self._pool.submit(self._bites, axis) if axis.wrong and not short else None
         return Started(axis, runs, wrong)
 
@@ -260,7 +267,7 @@ class Matrix:
         for on, point, sections, future in started.runs:
             run = future.result()
             tally.seconds += run.seconds
-            self._judge(started.axis, point, self._reference_of(on, sections), run.data, tally)
+            self._judge(started.axis, point, self._reference_of(on, sections, _words(point, "tests")), run.data, tally)
         if started.wrong and not started.wrong.result():
             tally.faults.append("%s has one verdict at every point: the axis does not catch it" % started.axis.wrong)
         return tally
