@@ -21,6 +21,7 @@ from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tup
 MOST_VALUES = 40  # in the braces of a pattern that compact() makes: more are any number
 MOST_PATTERNS = 40  # that it makes of the names of one test, if that can be done
 MOST_EXPANDED = 50000
+LOWEST_PLACE, HIGHEST_PLACE, MOST_BITS_OF_A_PLACE = 0x100000, 0x4000000, 14  # where images lie (lib/boot/image.ld) and what they allocate
 ANY = "#"
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 _TOKEN = re.compile(r"[A-Za-z0-9_]+|.")
@@ -169,7 +170,7 @@ def compact(names: Iterable[str]) -> List[str]:
     for name in names:
         tokens = _TOKEN.findall(name)
         shape = tuple("" if _WORD.match(token) else token for token in tokens)
-        shapes.setdefault(shape, set()).add(tuple(frozenset((token,)) for token in tokens))
+        shapes.setdefault(shape, set()).add(tuple(frozenset((_ANY_NUMBER if _is_place(token) else token,)) for token in tokens))
     groups = [_merge(rows) for rows in shapes.values()]
     while sum(map(len, groups)) > MOST_PATTERNS:
         groups.sort(key=len, reverse=True)
@@ -178,6 +179,13 @@ def compact(names: Iterable[str]) -> List[str]:
             break
         groups[0] = simpler
     return sorted("".join(map(_render, row)) for rows in groups for row in rows)
+
+
+def _is_place(token: str) -> bool:
+    """An address of something in an image, which the next compiler puts elsewhere, and neither a bit nor a mask."""
+    value = number(token)
+    return (value is not None and token.startswith("0x") and LOWEST_PLACE <= value < HIGHEST_PLACE and
+            1 < bin(value).count("1") <= MOST_BITS_OF_A_PLACE)
 
 
 def _merge(rows: Iterable[_Row]) -> List[_Row]:

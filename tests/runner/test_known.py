@@ -128,7 +128,8 @@ class Names(unittest.TestCase):
                 (["v 0"] + several("v %#x", 1, 2, 3, 8, 16, 32, 64), ["v {0-0x3,1<<3-6}"]),
                 ([a + b for a in several("%s, DPL ", "ES", "DS") for b in several("%d | x", 1, 3)], ["{DS,ES}, DPL {1,3} | x"]),
                 (["ES 1", "ES 2", "DS 1"], ["DS 1", "ES {1,2}"]),
-                (several("n %d", *(7919 * n for n in range(50))), ["n {#}"])):
+                (several("n %d", *(7919 * n for n in range(50))), ["n {#}"]),
+                (["at 0x219040", "at 0x219080"], ["at {#}"]), (["of 0x100000", "of 0xfffffe"], ["of {0x100000,0xfffffe}"])):
             found = names.compact(given)
             self.assertEqual(found, wanted)
             self.assertTrue(all(any(names.pattern(text).matches(name) for text in found) for name in given))
