@@ -7,11 +7,9 @@ import fcntl
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from .errors import Problem
-
-TOP = Path(__file__).resolve().parent.parent.parent
+from .paths import TOP
 
 
 def make(*words: str) -> None:

@@ -9,25 +9,22 @@ import sys
 from pathlib import Path
 from typing import Dict
 
-from . import results as results_module
-from .cli import TOP, results_base, write_reports
+from . import compare, explain, extents, machines, merge, reports, results as results_module, summary
 from .errors import Problem
-from .report import emit
+from .optional import check
+from .output import complain, emit
+from .paths import TOP, results_base
 from .style import Style
 
 
 def run(command: str, options: argparse.Namespace) -> int:
     if getattr(options, "junit", None) or getattr(options, "html", None):
-        from .optional import check
-
         check(options.junit, options.html)
     status: int = globals()["_" + command](options)
     return status
 
 
 def _merge(options: argparse.Namespace) -> int:
-    from . import merge, summary
-
     runs = [results_module.load(Path(name)) for name in options.inputs]
     statuses = [results_module.read(Path(name))["exit_status"] for name in options.inputs]
     whole, problems = merge.join(runs)
@@ -39,24 +36,22 @@ def _merge(options: argparse.Namespace) -> int:
     whole.run = folder.name
     data = whole.as_dict(status)
     results_module.write(folder, data)
-    write_reports(options, data)
+    reports.write(options, data)
     where = os.path.relpath(folder / "results.json")
     emit(sys.stdout, summary.text(whole, fail_stale, where, options.verbose - options.quiet, Style.of(sys.stdout)))
     for problem in problems:
-        print("run_tests.sh: merge: %s" % problem, file=sys.stderr)
+        complain("merge: %s" % problem)
     return status
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from . import compare
-
-    data = [results_module.read(Path(name)) for name in (options.a, options.b)]
+    a, b = (results_module.read(Path(name)) for name in (options.a, options.b))
     try:
-        found = compare.changes(*data)
-        emit(sys.stdout, compare.text(*data, found, options.verbose, Style.of(sys.stdout)))
+        found = compare.changes(a, b)
+        emit(sys.stdout, compare.text(a, b, found, options.verbose, Style.of(sys.stdout)))
     except (KeyError, TypeError):
         raise Problem("%s or %s: not the results of a run" % (options.a, options.b)) from None
-    if not any(point["verdict"] in ("pass", "known") for point in data[1]["points"]):
+    if not any(point["verdict"] in ("pass", "known") for point in b["points"]):
         return 1 if any(change.bad for change in found) else 3
     fail = {compare.LOST} if options.fail_lost else set()
     allow = {compare.GONE} if options.allow_gone else set()
@@ -64,8 +59,6 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _known(options: argparse.Namespace) -> int:
-    from . import extents
-
     found = extents.find([results_module.load(Path(name)) for name in options.inputs], options.known or TOP / "spec" / "known",
                          options.afresh)
     for line in found.said + found.unexplained:
@@ -88,14 +81,12 @@ def _report(options: argparse.Namespace) -> int:
     if len(inputs) == 1:
         data: Dict[str, object] = results_module.read(Path(inputs[0]))
     else:
-        from . import merge
-
         whole, problems = merge.join([results_module.load(Path(name)) for name in inputs])
         whole.run = "%d runs" % len(inputs)
         data = whole.as_dict(whole.exit_status(False))
         for problem in problems:
-            print("run_tests.sh: report: %s" % problem, file=sys.stderr)
-    write_reports(options, data)
+            complain("report: %s" % problem)
+    reports.write(options, data)
     for path in (options.junit, options.html):
         if path:
             emit(sys.stdout, "written: %s" % path)
@@ -103,13 +94,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from . import explain
-
     emit(sys.stdout, explain.text(options.id, TOP, results_base(options), Style.of(sys.stdout)))
     return 0
 
 
 def _machines(options: argparse.Namespace) -> int:
-    from . import machines
-
     return machines.run(options.axes, options.short, options.jobs, results_base(options))

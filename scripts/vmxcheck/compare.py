@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
@@ -183,8 +184,6 @@ class Baseline:
 
 def save_baseline(path: Path, data: Dict[str, Any]) -> None:
     """A line a verdict, sorted, so that a diff of two baselines is read easily."""
-    import json
-
     verdicts = Verdicts(data).found
     points = [{"id": identity, "image": image, "target": target, "verdict": verdict}
               for (image, identity), by_target in verdicts.items() for target, verdict in by_target.items()]

@@ -151,7 +151,7 @@ def parse(text: str, name: str = "unittests.cfg") -> List[Section]:
 
 
 def _suggest(key: str) -> str:
-    import difflib
+    import difflib  # start-up time: only where there is a mistake
 
     close = difflib.get_close_matches(key, _KEYS, 1)
     if close:

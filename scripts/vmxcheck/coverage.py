@@ -28,7 +28,7 @@ def table(catalogue: Dict[str, Row], tested: Iterable[str], verdicts: Dict[str, 
     """(area, numbers under COLUMNS), and a last line with the sums."""
     have = set(tested)
     names = {PASS: "passing", FAIL: "failing", SKIP: "skipped", KNOWN: "known"}
-    areas: Dict[str, Counter] = {}  # type: ignore[type-arg]
+    areas: Dict[str, "Counter[str]"] = {}
     for identity, row in catalogue.items():
         counter = areas.setdefault(row.area, Counter())
         counter["rows"] += 1

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""--keep: what a boot was started with. --gdb ID: one test in a debugger, at its first line."""
+"""--gdb ID: one test in a debugger, at its first line."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -16,27 +15,12 @@ from typing import Dict, List, Optional
 from . import elf
 from .backends import Chooser
 from .backends.bochs import Bochs
-from .backends.base import Boot
 from .config import Section
 from .errors import NothingToTest, Problem
 from .images import Image
+from .launch import Boot
 from .selection import command_lines, configured
 from .settings import Settings
-
-
-def keep_files(place: Path, argv: List[str], folder: Path, image: Path) -> None:
-    """The files of a boot and a script `run` that boots them again; the serial port goes to `serial` or stdout."""
-    place.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if path.is_file():
-            shutil.copy2(path, place / path.name)
-    words = list(argv)
-    if str(image.resolve()) in words:
-        shutil.copy2(image, place / image.name)
-        words[words.index(str(image.resolve()))] = image.name
-    script = place / "run"
-    script.write_text('#!/bin/sh\n# Boots again what is here.\ncd "$(dirname "$0")" && exec %s </dev/null\n' % shlex.join(words))
-    script.chmod(0o755)
 
 
 def start(options: argparse.Namespace, settings: Settings, sections: List[Section], images: Dict[str, Image], top: Path) -> int:

@@ -7,10 +7,9 @@ import os
 import signal
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import List, Optional
 
-if TYPE_CHECKING:
-    from .backends.base import Launch
+from .launch import Launch
 
 READ_SIZE = 65536
 KEPT_OUTPUT = 65536  # of what the emulator itself says: so much from the front and so much from the end

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from . import optional
 from .errors import Problem
@@ -25,7 +25,7 @@ def _clean(text: str) -> str:
 
 def write(path: Path, data: Dict[str, Any]) -> None:
     junit: Any = optional.need("junitparser", "python3-junitparser", "--junit")
-    groups: Dict[tuple, List[Dict[str, Any]]] = {}  # type: ignore[type-arg]
+    groups: Dict[Tuple[str, str, int], List[Dict[str, Any]]] = {}
     for point in data["points"]:
         groups.setdefault((point["image"], point["target"], point.get("round", 1)), []).append(point)
     hosts = {target["name"]: target for target in data["target"]}

@@ -21,6 +21,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 
 from . import names
 from .errors import Problem
+from .paths import PROGRAM
 from .verdict import CRASH, FAIL, HANG, Outcome
 
 VERSION_KEYS = ("version", "bochs")  # where, by a range of versions
@@ -122,7 +123,8 @@ def _terms(text: str) -> Dict[str, Tuple[str, ...]]:
     return terms
 
 
-def _deviation(identity: str, condition: str, why: str, reference: str, where: str) -> Deviation:
+def _deviation(columns: List[str], where: str) -> Deviation:
+    identity, condition, why, reference = (column.strip() for column in columns)
     terms = _terms(condition)
     verdicts = terms.pop("verdict", (FAIL,))
     failed = terms.pop("failed", ())
@@ -151,13 +153,13 @@ def parse(text: str, name: str, whole: bool = True) -> List[Deviation]:
             columns = raw.split("\t")
             if len(columns) != 4 or not all(column.strip() for column in columns):
                 raise ValueError("a line is id, condition, why, reference, separated by one TAB each, none of them empty")
-            lines.append(_deviation(*(column.strip() for column in columns), where))
+            lines.append(_deviation(columns, where))
         except ValueError as error:
             raise Problem("%s: %s" % (where, error)) from None
     for line in lines if whole else ():
         if FAIL in line.verdicts and not line.checks and line.most_failed is None and not line.complaints:
-            raise Problem("%s: it says not which checks fail: name them below it, in lines that begin with a TAB (`run_tests.sh known` "
-                          "makes them from results), or give failed=N or complaint=GLOB" % line.where)
+            raise Problem("%s: it says not which checks fail: name them below it, in lines that begin with a TAB (`%s known` "
+                          "makes them from results), or give failed=N or complaint=GLOB" % (line.where, PROGRAM))
     return lines
 
 

@@ -7,6 +7,7 @@ import os
 import time
 from typing import IO, Dict, List, Optional, Tuple
 
+from .output import emit
 from .style import Style
 
 CLEAR = "\r\x1b[K"
@@ -57,14 +58,10 @@ class Live:
         return line.replace(failed, self._style.paint(failed, "red")) if self.failures else line
 
     def draw(self, running: List[str]) -> None:
-        from .report import emit
-
         emit(self._out, CLEAR + self.text(running), "")
         self._drawn = True
 
     def end(self) -> None:
-        from .report import emit
-
         emit(self._out, self.cleared(), "")
 
 

@@ -13,7 +13,7 @@ from .errors import Problem
 def need(module: str, package: str, what: str) -> ModuleType:
     """Import it; Problem with the Debian package if it is not there. `what` needs it, for people."""
     if sys.flags.no_site and "site" not in sys.modules:
-        import site
+        import site  # start-up time: the reports alone need it
 
         site.main()
     try:

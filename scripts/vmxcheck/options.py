@@ -6,13 +6,13 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Dict, List
+from typing import Callable, Dict, List
 
 from . import VERSION
 from .config import BACKENDS
 from .l0.options import L0Options
+from .paths import PROGRAM
 
-PROGRAM = "run_tests.sh"
 ENVIRONMENT = {
     "QEMU, BOCHS": "the emulators",
     "ACCEL": "the accelerator of QEMU: tcg or kvm",
@@ -135,12 +135,12 @@ def run_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _report_options(add) -> None:  # type: ignore[no-untyped-def]
+def _report_options(add: Callable[..., object]) -> None:
     add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write the report: one HTML file that needs no other")
 
 
-def _results_option(add) -> None:  # type: ignore[no-untyped-def]
+def _results_option(add: Callable[..., object]) -> None:
     add("--results", type=Path, metavar="DIR", help="where runs are kept (default: results)")
 
 

@@ -3,28 +3,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import IO, Dict, List, Optional, Set, Tuple
 
 from .live import Live
+from .output import emit
+from .paths import TOP
 from .results import Point
 from .style import Style
 from .verdict import FAIL, MISSING, PASS, RED, SKIP, VERDICTS
 
-TOP = Path(__file__).resolve().parent.parent.parent
 SHOWN_LINES = 15
 WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped"}
-
-
-def emit(out: IO[str], text: str, end: str = "\n") -> None:
-    """Print at once. When the reader has gone away the run goes on, for its results; there is just nobody to tell."""
-    try:
-        print(text, file=out, end=end, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def counts_text(points: List[Point], style: Style) -> str:

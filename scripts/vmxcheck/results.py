@@ -39,9 +39,11 @@ point with the id image.NAME and the verdict fail: a lie is red even if every te
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -172,8 +174,6 @@ class Results:
                     targets={target["name"]: target for target in data["target"]}, images=data["images"],
                     points=[Point(**{key: value for key, value in point.items() if key in names}) for point in data["points"]],
                     stale=data["stale"], remarks=data.get("remarks", []), interrupted=data["interrupted"])
-        from datetime import datetime
-
         try:
             found.started = datetime.strptime(data["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
         except ValueError:
@@ -221,8 +221,6 @@ def create_folder(base: Path) -> Path:
 
 def write(folder: Path, data: Dict[str, Any]) -> None:
     """results.json, whole or not at all; then `latest` points to it, and `latest-whole` if nothing was left out."""
-    import json
-
     part = folder / "results.json.part"
     try:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -237,20 +235,18 @@ def write(folder: Path, data: Dict[str, Any]) -> None:
 
 def read(path: Path) -> Dict[str, Any]:
     """A results.json, or the one of a run's folder, or of the last run in a folder of runs."""
-    import json
-
     for place in (path, path / "results.json", path / "latest" / "results.json"):
         if place.is_file():
             break
     else:
         raise Problem("%s: no results.json there" % path)
     try:
-        data = json.loads(place.read_text(encoding="utf-8"))
+        data: Dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         if data["format"] != FORMAT or not isinstance(data["points"], list):
             raise Problem("%s: its format is not %d" % (place, FORMAT))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Problem("%s: not the results of a run: %s" % (place, error)) from None
-    return data  # type: ignore[no-any-return]
+    return data
 
 
 def load(path: Path) -> Results:

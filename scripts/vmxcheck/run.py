@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import IO, Deque, List, Optional, Protocol
 
 from . import verdict
-from .backends.base import Backend, Boot
+from .backends.base import Backend
 from .config import Section
 from .emulator import Emulator
 from .errors import Problem
 from .images import Image
+from .keep import keep_files
+from .launch import Boot
 from .verdict import Ledger, Outcome
 
 MOST_OUTPUT = 16 * 1024 * 1024  # bytes of one boot
@@ -218,8 +220,6 @@ class Runner:
     def _keep_files(self, job: Job, argv: List[str], folder: Path) -> None:
         """What this boot is started with, and a script that does it again."""
         if self._kept:
-            from .debug import keep_files
-
             try:
                 keep_files(self._kept / job.file_name, argv, folder, job.image.elf)
             except OSError as error:

@@ -73,7 +73,7 @@ class Session:
         self._tables: Dict[str, KnownTable] = {}
         self._order = [s.section.name for s in selection]
         self._selection = selection
-        self._unable: List[tuple] = []  # type: ignore[type-arg]
+        self._unable: List[Tuple[Selected, str]] = []
         self._timeout: Optional[float] = None
         self._held: List[Tuple[Job, Point, Backend]] = []  # skipped, and another model may run it
         self.jobs: List[Job] = []

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import List
+from typing import Dict, List, Tuple
 
 from .report import counts_text, grouped
 from .results import Point, Results
@@ -98,10 +98,10 @@ def _notes(results: Results, verbose: bool) -> List[str]:
 
 
 def _slowest(results: Results, style: Style) -> List[str]:
-    images = sorted(results.images, key=lambda image: -image["seconds"])[:MOST_IMAGES]
+    images = sorted(results.images, key=lambda image: -float(image["seconds"]))[:MOST_IMAGES]
     if len(results.images) < 3:
         return []
-    slow = {}
+    slow: Dict[Tuple[str, str], Point] = {}
     for point in results.points:
         key = (point.image, point.target)
         if point.verdict in (PASS, KNOWN) and (key not in slow or point.seconds > slow[key].seconds):

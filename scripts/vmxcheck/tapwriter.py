@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import IO, Dict
 
-from .report import emit
+from .output import emit
 from .results import Point
 from .verdict import KNOWN, SKIP
 

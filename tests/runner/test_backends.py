@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import support  # noqa: E402,F401
 from vmxcheck import images  # noqa: E402
 from vmxcheck.backends import Chooser  # noqa: E402
-from vmxcheck.backends.base import Boot, output_of  # noqa: E402
+from vmxcheck.launch import Boot  # noqa: E402
+from vmxcheck.process import output_of  # noqa: E402
 from vmxcheck.config import Section  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.settings import Settings  # noqa: E402

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from vmxcheck.backends.base import dies_with_us, output_of, without_network  # noqa: E402
+from vmxcheck.process import dies_with_us, output_of, without_network  # noqa: E402
 from vmxcheck.images import load, patched_rom  # noqa: E402
 
 IMAGES = ROOT / "build" / "x86"

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from vmxcheck import images  # noqa: E402
 from vmxcheck.backends import CLASSES  # noqa: E402
-from vmxcheck.backends.base import Boot  # noqa: E402
+from vmxcheck.launch import Boot  # noqa: E402
 from vmxcheck.settings import Settings  # noqa: E402
 
 # Before it: `NEEDS(` of the same test.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple, Type
 
 from ..config import BACKENDS, Section
 from ..errors import Problem
@@ -15,7 +15,8 @@ from .kvm_on_bochs import KvmOnBochs
 from .qemu_kvm import QemuKvm
 from .qemu_tcg import QemuTcg
 
-CLASSES = {cls.name: cls for cls in (Bochs, QemuTcg, QemuKvm, KvmOnBochs)}
+_ALL: Tuple[Type[Backend], ...] = (Bochs, QemuTcg, QemuKvm, KvmOnBochs)
+CLASSES = {cls.name: cls for cls in _ALL}
 
 # The best first. What needs VMX: silicon before software. A plain guest: the same, and TCG before Bochs (faster).
 _FOR_VMX = ("qemu-kvm", "bochs")

@@ -4,45 +4,19 @@
 from __future__ import annotations
 
 import re
-import subprocess
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
-from ..images import Image
+from ..emulator import Emulator
+from ..launch import Boot, Launch
 from ..settings import Settings
-
-
-@dataclass(frozen=True)
-class Boot:
-    """One start of an image."""
-
-    image: Image
-    command_line: str
-    smp: int
-    memory: int  # MiB
-    folder: Path  # private to this boot, and the emulator's working folder
-    topology: str = ""  # sockets=, cores=, threads= of them, where the backend can
-    limit: float = float("inf")  # seconds that the image may go without progress
-
-
-@dataclass(frozen=True)
-class Launch:
-    """How to start it. The serial port is the FIFO of that name in the folder, or stdout."""
-
-    argv: List[str]
-    serial: Optional[str] = None
-    fatal: Optional[bytes] = None  # when the emulator says this the machine is dead, though it may go on itself
 
 
 class Backend:
     """`name` as in --backend and unittests.cfg; `cpu` is the model that it offers its guest."""
 
     name = ""
-    default_cpu: Any = ""  # a property where it depends on the emulator
     slow = False  # so that a long walk over values would take minutes
-    shutdown_ends = False  # whether the shutdown of one processor ends the machine
     at_once: Optional[int] = None  # how many images it can run at a time; None: any number
 
     def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:
@@ -51,8 +25,18 @@ class Backend:
         self.named_cpu = cpu  # by the user; None: the default
 
     @property
+    def default_cpu(self) -> str:
+        """The model where the user names none."""
+        return ""
+
+    @property
+    def shutdown_ends(self) -> bool:
+        """Whether the shutdown of one processor ends the machine."""
+        return False
+
+    @property
     def cpu(self) -> str:
-        return str(self.named_cpu or self.default_cpu)
+        return self.named_cpu or self.default_cpu
 
     def other_model(self, reason: str) -> Optional["Backend"]:
         """The same with another processor, for a test that is skipped on the default one for that reason."""
@@ -100,8 +84,6 @@ class Backend:
 
     def start(self, boot: Boot, starting: Callable[[Launch], None]) -> Any:
         """Boot it: an Emulator, or what has the face of one. `starting` is told of a process before it starts."""
-        from ..emulator import Emulator
-
         launch = self.command(boot)
         starting(launch)
         return Emulator(launch, boot.folder)
@@ -129,38 +111,3 @@ class Backend:
         """What the emulator said about its end, in one line, or ""."""
         lines = [line.strip() for line in output.splitlines() if line.strip()]
         return lines[-1][:200] if lines else ""
-
-
-@lru_cache(maxsize=None)
-def output_of(*argv: str) -> Optional[str]:
-    """What a quick command such as --version prints; None if it cannot be run or does not end."""
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace")
-
-
-def succeeds(*argv: str) -> bool:
-    """Whether a quick command can be run and ends well."""
-    try:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-
-
-@lru_cache(maxsize=None)
-def dies_with_us() -> List[str]:
-    """Words before a command that end it when the runner itself is killed, where the machine has them."""
-    words = ["setpriv", "--pdeathsig", "KILL"]
-    return words if succeeds(*words, "true") else []
-
-
-@lru_cache(maxsize=None)
-def without_network() -> List[str]:
-    """Words before a command that give it an empty network namespace, where that is allowed."""
-    for words in (["unshare", "-n"], ["unshare", "-rn"]):
-        if succeeds(*words, "true"):
-            return words
-    return []

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional
 
 from ..images import patched_rom
+from ..launch import Boot, Launch
+from ..process import dies_with_us, output_of, without_network
 from ..settings import Settings
 from . import models
-from .base import Backend, Boot, Launch, dies_with_us, output_of, without_network
+from .base import Backend
 
 # Bochs wants a VGA BIOS even when nobody runs it; this is the smallest that it takes, so no package is needed.
 NO_VGA_BIOS = b"\x55\xaa\x01\xcb" + bytes(507) + b"\x35"
@@ -52,7 +54,7 @@ class Bochs(Backend):
         self._others: Dict[str, Bochs] = {}
 
     @property
-    def default_cpu(self) -> str:  # type: ignore[override]
+    def default_cpu(self) -> str:
         return models.best(self.cpu_models())
 
     def other_model(self, reason: str) -> Optional[Backend]:
@@ -123,7 +125,7 @@ class Bochs(Backend):
 
     def last_words(self, output: str) -> str:
         """The panic, if it was one; asking for the shutdown port is how an image ends."""
-        panics = re.findall(r">>PANIC<< (.*)", output)
+        panics: List[str] = re.findall(r">>PANIC<< (.*)", output)
         fault = re.search(r"(exception\(\): .*%s)" % TRIPLE_FAULT.decode(), output)
         if fault:
             return "triple fault; Bochs: " + fault.group(1)[:200]

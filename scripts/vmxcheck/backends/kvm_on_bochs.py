@@ -15,7 +15,8 @@ from ..errors import Problem
 from ..known import version_number
 from ..l0 import disk, kernel, qemu
 from ..l0.machine import CONSOLE, MAILBOX, Guest, Job, Machine
-from .base import Backend, Boot, Launch
+from ..launch import Boot, Launch
+from .base import Backend
 from .bochs import NO_VGA_BIOS, Bochs
 
 MEMORY = {"own": 512, "qemu": 1024}  # MiB
@@ -65,7 +66,6 @@ _FIRST_WITH_NAMES = (5, 18)
 
 class KvmOnBochs(Bochs):
     name = "kvm-on-bochs"
-    default_cpu = "corei7_skylake_x"  # type: ignore[assignment]
     at_once = 1
     slow = True
 
@@ -81,7 +81,11 @@ class KvmOnBochs(Bochs):
         self._cpu_seconds = 0.0
 
     @property
-    def shutdown_ends(self) -> bool:  # type: ignore[override]
+    def default_cpu(self) -> str:
+        return WORKING_MODELS[0]
+
+    @property
+    def shutdown_ends(self) -> bool:
         return self._options.monitor == "qemu"
 
     @property

@@ -6,12 +6,17 @@ from __future__ import annotations
 import re
 from typing import List, Optional
 
-from .base import Backend, Boot, Launch, dies_with_us, output_of
+from ..launch import Boot, Launch
+from ..process import dies_with_us, output_of
+from .base import Backend
 
 
 class Qemu(Backend):
     accelerator = ""
-    shutdown_ends = True
+
+    @property
+    def shutdown_ends(self) -> bool:
+        return True
 
     @property
     def _tool(self) -> str:

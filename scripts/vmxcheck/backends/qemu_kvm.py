@@ -16,7 +16,10 @@ from .qemu import Qemu
 
 class QemuKvm(Qemu):
     name = "qemu-kvm"
-    default_cpu = "host"
+
+    @property
+    def default_cpu(self) -> str:
+        return "host"
     accelerator = "kvm"
 
     def _read(self, path: str) -> str:

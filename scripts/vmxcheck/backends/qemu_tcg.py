@@ -10,7 +10,10 @@ from .qemu import Qemu
 
 class QemuTcg(Qemu):
     name = "qemu-tcg"
-    default_cpu = "max"
+
+    @property
+    def default_cpu(self) -> str:
+        return "max"
     accelerator = "tcg"
 
     def features(self) -> FrozenSet[str]:

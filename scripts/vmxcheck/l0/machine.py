@@ -14,15 +14,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Deque, Dict, List, Optional, Sequence, Tuple
+from typing import Deque, Dict, List, Optional, Sequence, Tuple
 
 from .. import verdict
 from ..emulator import Emulator
 from ..errors import Problem
+from ..launch import Launch
 from .options import MONITORS
-
-if TYPE_CHECKING:
-    from ..backends.base import Launch
 
 MAILBOX = "jobs"
 CONSOLE = "console"

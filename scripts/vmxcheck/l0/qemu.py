@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Dict
 
 from ..errors import Problem
+from ..process import output_of
 
 _FIRMWARE = ("bios-256k.bin", "linuxboot_dma.bin", "linuxboot.bin", "multiboot_dma.bin", "multiboot.bin", "pvh.bin", "kvmvapic.bin")
 _FOLDERS = ("share/qemu", "share/seabios")
@@ -15,8 +16,6 @@ _FOLDERS = ("share/qemu", "share/seabios")
 
 def files(program: str) -> Dict[str, bytes]:
     """Path in the initramfs -> bytes."""
-    from ..backends.base import output_of
-
     path = Path(program).resolve()
     found = {"qemu/" + "qemu-system-x86_64": path.read_bytes()}
     for name, library in re.findall(r"^\s*(?:(\S+) => )?(/\S+) \(0x", output_of("ldd", str(path)) or "", re.MULTILINE):

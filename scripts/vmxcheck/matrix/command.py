@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from .. import catalogue, optional
-from ..cli import CATALOGUE
 from ..errors import Problem
-from ..report import emit
+from ..output import emit
+from ..paths import CATALOGUE
 from ..settings import Settings
 from ..style import Style
 from . import html, run as run_module, spec, svg, text

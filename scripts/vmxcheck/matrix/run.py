@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import results
-from ..backends.base import dies_with_us
-from ..cli import TOP, results_base
 from ..errors import Problem
+from ..optional import check
+from ..paths import PROGRAM, TOP, results_base
+from ..process import dies_with_us
 from ..settings import Settings
 from . import spec
 
@@ -65,8 +66,6 @@ def check_usage(options: argparse.Namespace) -> None:
     if options.repeat != 1 or options.order != "file":
         raise Problem("--repeat and --order do not go with --matrix")
     if options.html:
-        from ..optional import check
-
         check(False, True)
 
 
@@ -206,7 +205,7 @@ class Runner:
 
 def _complaint(output: str, status: int) -> str:
     """Why it could not be run: what the program itself says last, in one line."""
-    _, found, text = output.rpartition("run_tests.sh: ")
+    _, found, text = output.rpartition(PROGRAM + ": ")
     return " ".join(text.split())[:200] if found else "the run ended with status %d" % status
 
 

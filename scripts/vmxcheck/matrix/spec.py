@@ -9,7 +9,7 @@ import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Tuple
 
 from ..backends import CLASSES
 from ..config import BACKENDS
@@ -82,9 +82,8 @@ def _product(where: str, keys: Dict[str, str], settings: Settings) -> List[Targe
         if not re.fullmatch(r"\d+(\.\d+)+", version):
             raise Problem("%s: bad value `%s` for version: such as 3.1" % (where, version))
     parameters = [tuple(word for word in one.split() if word != "-") for one in keys.get("kvm-param", "-").split("|")]
-    axes: Sequence[Sequence[object]] = (keys.get("version", "").split() or [""], keys.get("cpu", "").split() or [""],
-                                        keys.get("kernel", "").split() or [""], parameters)
-    return [_target(backend, *one, keys=keys, settings=settings) for one in itertools.product(*axes)]  # type: ignore[arg-type]
+    versions, models, kernels = (keys.get(name, "").split() or [""] for name in ("version", "cpu", "kernel"))
+    return [_target(backend, *one, keys, settings) for one in itertools.product(versions, models, kernels, parameters)]
 
 
 def _target(backend: str, version: str, cpu: str, kernel: str, parameters: Tuple[str, ...], keys: Dict[str, str],

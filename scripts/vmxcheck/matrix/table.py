@@ -29,7 +29,7 @@ class Seen:
     column: Column
     verdicts: Dict[str, str] = field(default_factory=dict)  # id -> the worst over its sections
     reasons: Dict[str, str] = field(default_factory=dict)  # id -> of what is neither passed nor skipped
-    points: Counter = field(default_factory=Counter)  # type: ignore[type-arg] # verdict -> number
+    points: "Counter[str]" = field(default_factory=Counter)  # verdict -> number
     failed: int = 0
     data: Dict[str, Any] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Line:
 class Area:
     name: str
     lines: List[Line]
-    counts: List[Counter]  # type: ignore[type-arg] # of each column: verdict -> rows
+    counts: List["Counter[str]"]  # of each column: verdict -> rows
 
     def of(self, kind: str) -> List[Line]:
         return [line for line in self.lines if line.kind == kind]

@@ -40,7 +40,7 @@ def complaint(output: str) -> str:
 def mirror() -> str:
     """Where this machine gets Debian's packages."""
     status, output = run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)"])
-    found = re.findall(r"^Debian (\S+/debian/?)$", output, re.MULTILINE)
+    found: List[str] = re.findall(r"^Debian (\S+/debian/?)$", output, re.MULTILINE)
     if status or not found:
         raise Problem("packages of other Debian releases need a machine whose apt has a Debian mirror: apt names none%s"
                       % (" (%s)" % complaint(output) if status else ""))
