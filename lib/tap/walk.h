@@ -17,10 +17,10 @@ extern bool walk_brief;
  */
 bool walk_takes(u32 value, u32 count);
 
-/* A loop over the values from `first` to below `end`. */
+/* A loop over the values from `first` to below `end`. (Macros with an `if` have its `else` too, so that nobody else's is theirs.) */
 #define WALK_OVER(value, first, end)				\
 	for (u32 value = (first); value < (end); value++)	\
-		if (walk_takes(value, end))
+		if (!walk_takes(value, end)) { } else
 
 /* For values that are not numbered: in brief one in n, and the first. The caller keeps the count, from 0. */
 bool walk_takes_nth(u32 *count, u32 n);

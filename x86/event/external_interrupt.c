@@ -7,7 +7,7 @@ enum { IF_0 = RFLAGS_FIXED, IF_1 = RFLAGS_FIXED | RFLAGS_IF };
 /* Every vector of an interrupt; the spurious one is none, and takes no EOI. */
 #define FOR_EACH_VECTOR(vector)					\
 	WALK_OVER(vector, 32, 256)				\
-		if (vector != APIC_SPURIOUS_VECTOR)
+		if (vector == APIC_SPURIOUS_VECTOR) { } else
 
 static volatile u32 taken_in_guest, taken_in_host, last_vector;
 static volatile u32 progress;

@@ -207,7 +207,7 @@ static void check_filter(u32 bitmap, u32 mask, u32 match)
 #define FOR_EACH_FAULT(fault)								\
 	for (const struct page_fault *fault = page_faults;				\
 	     fault < page_faults + ARRAY_SIZE(page_faults); fault++)			\
-		if (!fault->need || has(fault->need))
+		if (fault->need && !has(fault->need)) { } else
 
 static void chain_all_faults(void)
 {

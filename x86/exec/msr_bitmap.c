@@ -91,9 +91,10 @@ static void walk_reads(u32 first, u32 offset)
 		if (own_value[i] - first < QUARTER_BITS)
 			check_read(quarter, own_value[i], other_with_own_value(own_value[i]));
 	note_selection();
-	if (may(MAY_SWEEP_MSRS))
+	if (may(MAY_SWEEP_MSRS)) {
 		WALK_OVER(n, 0, QUARTER_BITS)
 			check_read(quarter, first + n, first + (n ^ 1 << n % 13));
+	}
 	interrupt_handle(VECTOR_GP, NULL);
 }
 
@@ -168,9 +169,10 @@ static void walk_writes(u32 first, u32 offset)
 		if (own_value[i] - first < QUARTER_BITS)
 			check_write(quarter, own_value[i], other_with_own_value(own_value[i]));
 	note_selection();
-	if (may(MAY_SWEEP_MSRS))
+	if (may(MAY_SWEEP_MSRS)) {
 		WALK_OVER(n, 0, QUARTER_BITS)
 			check_write(quarter, first + n, other_with_own_value(first + n));
+	}
 }
 
 /*

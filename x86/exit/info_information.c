@@ -190,7 +190,7 @@ static void try_registers(const struct operand_instruction *instruction, u8 mode
 
 #define FOR_EACH_OF(i, table)								\
 	for (const struct operand_instruction *i = table; i < table + ARRAY_SIZE(table); i++)	\
-		if (exists(i))
+		if (!exists(i)) { } else
 
 static void begin(enum operand_detail detail)
 {

@@ -23,7 +23,7 @@ extern const size_t exiting_instruction_count;
 #define FOR_EACH_EXITING_INSTRUCTION(i)								\
 	for (const struct exiting_instruction *i = exiting_instructions;			\
 	     i < exiting_instructions + exiting_instruction_count; i++)				\
-		if (exiting_instruction_exists(i))
+		if (!exiting_instruction_exists(i)) { } else
 bool exiting_instruction_exists(const struct exiting_instruction *instruction);
 
 /* Every control that makes an instruction exit, and the guest state that they need. XSAVES needs a bit of IA32_XSS. */

@@ -25,7 +25,7 @@ extern const size_t way_count;
 
 #define FOR_EACH_WAY(way)								\
 	for (const struct way *way = ways; way < ways + way_count; way++)		\
-		if (way_exists(way) && !way->apart)
+		if (!way_exists(way) || way->apart) { } else
 bool way_exists(const struct way *way);
 
 /* From a fresh VMCS: prepare, call poison if it is not NULL, run, clean. Afterwards the VMCS is the way's. */

@@ -38,7 +38,7 @@ extern const char *const guest_mode_names[GUEST_MODES];
 bool guest_mode_exists(enum guest_mode mode);
 
 #define FOR_EACH_MODE(mode) \
-	for (enum guest_mode mode = 0; mode < GUEST_MODES; mode++) if (guest_mode_exists(mode))
+	for (enum guest_mode mode = 0; mode < GUEST_MODES; mode++) if (!guest_mode_exists(mode)) { } else
 
 /* The baseline again, but with a guest of this mode. */
 void start_in(enum guest_mode mode);

@@ -6,7 +6,7 @@
 #include "vmxtest/entry_guest.h"
 
 /* Modes whose segments have base and limit, with 32-bit code; real mode has too, with 16-bit code. */
-#define FOR_EACH_SEGMENTED_MODE(mode) FOR_EACH_MODE(mode) if (mode != MODE_64BIT && mode != MODE_VIRTUAL_8086)
+#define FOR_EACH_SEGMENTED_MODE(mode) FOR_EACH_MODE(mode) if (mode == MODE_64BIT || mode == MODE_VIRTUAL_8086) { } else
 
 /* The baseline with a guest of this mode, whose exceptions all exit. */
 void start_segments(enum guest_mode mode);
