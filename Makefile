@@ -26,7 +26,7 @@ endif
 
 B := build$(if $(CHECK),/check)
 OUT := $(B)$(if $(PAD),/pad$(PAD))
-VERSION ?= 0.1
+VERSION := $(file <VERSION)
 PYTHON ?= python3
 Q := $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """vmxcheck's runner: boots the images on a backend and gives one verdict."""
 
-VERSION = "0.1"
+from pathlib import Path
+
+VERSION = (Path(__file__).resolve().parent.parent.parent / "VERSION").read_text(encoding="utf-8").strip()

@@ -30,7 +30,8 @@ class ConfigureTest(unittest.TestCase):
         self.bin.mkdir()
         self.source = self.top / "source"
         (self.source / "scripts").mkdir(parents=True)
-        shutil.copy(ROOT / "configure", self.source)
+        for name in ("configure", "VERSION"):
+            shutil.copy(ROOT / name, self.source)
         shutil.copy(ROOT / "scripts" / "find-tools.sh", self.source / "scripts")
         self.config = self.source / "config.mk"
         for name in BASICS:
