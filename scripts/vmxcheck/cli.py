@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 from . import catalogue, options as options_module
 from .config import Section, load as load_config
@@ -39,7 +40,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
 
 
 def _main(options: argparse.Namespace, words: List[str]) -> int:
-    settings = _with_emulators(Settings.load(TOP, os.environ), options)
+    settings = replace(_with_emulators(Settings.load(TOP, os.environ), options), qemu_args=_qemu_args(options))
     timeout = settings.timeout(options.timeout)
     _check_usage(options)
     config = options.config or TOP / "unittests.cfg"
@@ -94,6 +95,13 @@ def _with_emulators(settings: Settings, options: argparse.Namespace) -> Settings
         cache = cache_folder(options.cache, settings.environment).absolute()
         environment[kind.upper()] = str(emulator.get(kind, version, cache, complain))
     return replace(settings, environment=environment)
+
+
+def _qemu_args(options: argparse.Namespace) -> Tuple[str, ...]:
+    try:
+        return tuple(word for text in options.qemu_args for word in shlex.split(text))
+    except ValueError as error:
+        raise Problem("--qemu-args: %s" % str(error).lower()) from None
 
 
 def _check_usage(options: argparse.Namespace) -> None:

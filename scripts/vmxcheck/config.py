@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
+from . import ini
 from .errors import Problem
 
 BACKENDS = ("bochs", "qemu-tcg", "qemu-kvm", "kvm-on-bochs")
@@ -101,62 +102,8 @@ _KEYS: Dict[str, Callable[[str], object]] = {
 
 def parse(text: str, name: str = "unittests.cfg") -> List[Section]:
     """The sections in their order; Problem with file and line at the first thing that is not understood."""
-    sections: List[Section] = []
-    first_lines: Dict[str, int] = {}
-    keys: Dict[str, int] = {}
-    values: Dict[str, object] = {}
-
-    def complain(line: int, what: str) -> Problem:
-        return Problem("%s:%d: %s" % (name, line, what))
-
-    def finish() -> None:
-        if values:
-            values.setdefault("file", values["name"])
-            sections.append(Section(**values))  # type: ignore[arg-type]
-
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = re.sub(r"(^|\s+)#.*$", "", raw.strip())
-        if not line:
-            continue
-        header = re.fullmatch(r"\[([^\]]*)\]", line)
-        if header:
-            finish()
-            title = header.group(1).strip()
-            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", title):
-                raise complain(number, "`[%s]` is no name for a section: use letters, digits, '_', '-', '.'" % title)
-            if title in first_lines:
-                raise complain(number, "section [%s] is already in line %d: give one of them another name"
-                               % (title, first_lines[title]))
-            first_lines[title] = number
-            keys, values = {}, {"name": title, "line": number}
-            continue
-        key, equals, value = (part.strip() for part in line.partition("="))
-        if not equals:
-            raise complain(number, "`%s` is neither [SECTION] nor KEY = VALUE" % line)
-        if not values:
-            raise complain(number, "`%s` stands before the first [SECTION]" % key)
-        if key not in _KEYS:
-            raise complain(number, "unknown key `%s`%s" % (key, _suggest(key)))
-        if key in keys:
-            raise complain(number, "`%s` is already set in line %d: remove one of them" % (key, keys[key]))
-        if not value and key != "arguments":
-            raise complain(number, "`%s` has no value: give one, or remove the line" % key)
-        try:
-            values[key] = _KEYS[key](value)
-        except ValueError as error:
-            raise complain(number, "bad value `%s` for %s: %s" % (value, key, error)) from None
-        keys[key] = number
-    finish()
-    return sections
-
-
-def _suggest(key: str) -> str:
-    import difflib  # start-up time: only where there is a mistake
-
-    close = difflib.get_close_matches(key, _KEYS, 1)
-    if close:
-        return ": did you mean `%s`?" % close[0]
-    return ": the keys are %s" % ", ".join(_KEYS)
+    return [Section(**{"file": block.name, **block.values, "name": block.name, "line": block.line})  # type: ignore[arg-type]
+            for block in ini.parse(text, name, _KEYS, ("arguments",))]
 
 
 def load(path: Path) -> List[Section]:

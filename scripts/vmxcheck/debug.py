@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Dict, List, Optional
@@ -19,6 +20,7 @@ from .config import Section
 from .errors import NothingToTest, Problem
 from .images import Image
 from .launch import Boot
+from .output import emit
 from .selection import command_lines, configured
 from .settings import Settings
 
@@ -40,10 +42,10 @@ def start(options: argparse.Namespace, settings: Settings, sections: List[Sectio
     available = configured(image.tests, section.arguments)
     # Named even where it is the only test, so that it is all that runs.
     words = command_lines(" ".join([section.arguments, smp, backend.words(section.arguments)]), {**available, "": ""}, {identity: ""}, "", image.tests)[0][0]
-    with tempfile.TemporaryDirectory(prefix="vmxcheck-gdb-") as name:
+    with _Signals(), tempfile.TemporaryDirectory(prefix="vmxcheck-gdb-") as name:
         folder = Path(name)
         argv = backend.command(Boot(image, words, section.smp, section.memory, folder)).argv
-        print("%s is in %s:%d (%s at %#x), image %s on %s %s" % (
+        emit(sys.stdout, "%s is in %s:%d (%s at %#x), image %s on %s %s" % (
             identity, place.file, place.line, place.symbol or "its body", place.address, section.name, backend.target(), backend.cpu))
         if isinstance(backend, Bochs):
             if not backend.has_debugger():
@@ -71,9 +73,9 @@ def _qemu(argv: List[str], folder: Path, symbols: Path, place: elf.Place, top: P
     words = argv + ["-S", "-chardev", "socket,id=gdb,path=%s,server=on,wait=off" % socket, "-gdb", "chardev:gdb"]
     attach = ["gdb", "-q", str(symbols), "-ex", "set pagination off", "-ex", "directory %s" % top, "-ex", "target remote %s" % socket,
               "-ex", "hbreak *%#x" % place.address, "-ex", "continue"]
-    print("The machine waits for gdb. In another terminal:\n\n  %s\n\nThe serial port follows; Ctrl-C ends the machine.\n"
-          % shlex.join(attach), flush=True)
-    return _wait(words)
+    emit(sys.stdout, "The machine waits for gdb. In another terminal:\n\n  %s\n\nThe serial port follows; Ctrl-C ends the machine.\n"
+         % shlex.join(attach))
+    return _wait(words, folder)
 
 
 def _bochs(argv: List[str], folder: Path, symbols: Path, place: elf.Place) -> int:
@@ -83,12 +85,11 @@ def _bochs(argv: List[str], folder: Path, symbols: Path, place: elf.Place) -> in
     (folder / "continue").write_text('ldsym global "symbols"\nlb %#x\nc\n' % place.address)
     serial = folder / "serial"
     serial.unlink()  # a plain file takes its place
-    print("Bochs' debugger stops at the test, with symbols: s steps, n steps over calls, c goes on, r shows registers, bt the stack,\n"
-          "u /10 disassembles, info symbols looks names up, help says more, q ends. The serial port's text comes at the end.\n",
-          flush=True)
+    emit(sys.stdout, "Bochs' debugger stops at the test, with symbols: s steps, n steps over calls, c goes on, r shows registers, bt the stack,\n"
+          "u /10 disassembles, info symbols looks names up, help says more, q ends. The serial port's text comes at the end.\n")
     status = _wait(argv, folder, subprocess.DEVNULL)  # its log
     if serial.exists():
-        print("\nThe serial port:\n" + serial.read_text(encoding="utf-8", errors="replace"))
+        emit(sys.stdout, "\nThe serial port:\n" + serial.read_text(encoding="utf-8", errors="replace"))
     return status
 
 
@@ -98,18 +99,27 @@ def _wait(argv: List[str], folder: Path = Path("."), errors: Optional[int] = Non
         process = subprocess.Popen(argv, cwd=folder, stderr=errors)
     except OSError as error:
         raise Problem("%s: %s" % (argv[0], error.strerror)) from None
-    before = {number: signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else _leave)
-              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         process.wait()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if process.poll() is None:
             process.kill()
             process.wait()
     return 0
 
 
-def _leave(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
+class _Signals:
+    """From before there is a folder until it is gone: a second signal behind the first must not leave it."""
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else self._leave)
+                        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _leave(self, number: int, frame: object) -> None:
+        for other in self._before:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)

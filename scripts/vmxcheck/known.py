@@ -170,18 +170,23 @@ def _with_check(line: Optional[Deviation], text: str) -> Deviation:
     return replace(line, checks=(*line.checks, text))
 
 
+ANY_VERSION = "any"  # of a target whose versions nobody tells apart
+
+
 def _tried(text: str, name: str) -> List[str]:
     """The versions that a table's line `# tried: N.N ...` names."""
     match = re.search(r"^# tried:(.*)$", text, re.MULTILINE)
     versions = match.group(1).split() if match else []
+    if versions == [ANY_VERSION]:
+        return versions
     if not versions or not all(version_number(version) for version in versions):
         raise Problem("%s: a line `# tried: VERSION...` must name the versions that its lines were tried on" % name)
     return versions
 
 
-def read(path: Path, whole: bool = True) -> Tuple[List[Deviation], List[str]]:
+def read(path: Path, whole: bool = True, name: str = "") -> Tuple[List[Deviation], List[str]]:
     """The lines of a table, and the versions that they were tried on. Not `whole`: a line may lack its checks."""
-    name = "spec/known/" + path.name
+    name = name or "spec/known/" + path.name
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -202,14 +207,18 @@ class KnownTable:
             self._by_id.setdefault(line.id, []).append(line)
 
     @classmethod
-    def load(cls, folder: Path, backend: str, version: str, whole: bool = True) -> "KnownTable":
-        """What is known of that version of BACKEND: the lines of BACKEND.tsv, or none. Not `whole`: a line may lack its checks."""
-        path = folder / (backend + ".tsv")
-        name, number = "spec/known/" + path.name, version_number(version)
+    def load(cls, folder: Path, backend: str, version: str, whole: bool = True, path: Optional[Path] = None) -> "KnownTable":
+        """What is known of that version of BACKEND: the lines of BACKEND.tsv (or of `path`), or none. Not `whole`: a line may lack its checks."""
+        named, path = path, path or folder / (backend + ".tsv")
+        name, number = str(named or "spec/known/" + path.name), version_number(version)
         try:
-            lines, tried = read(path, whole)
+            lines, tried = read(path, whole, name)
         except FileNotFoundError:
+            if named:
+                raise Problem("%s: no such table of known deviations" % named) from None
             return cls([], version)
+        if not version or ANY_VERSION in tried:
+            return cls(lines, version)
         if any(version_number(one) == number for one in tried):
             return cls(lines, version)
         older = [one for one in tried if version_number(one) < number]

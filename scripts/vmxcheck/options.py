@@ -98,6 +98,7 @@ def run_parser() -> argparse.ArgumentParser:
     add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1: fetched from the Debian release that has it, "
         "and kept in the cache")
     add("--qemu", metavar="VERSION", help="the same for QEMU, such as 11.1")
+    add("--qemu-args", action="append", default=[], metavar="WORDS", help="more words for QEMU, such as '-machine q35 -device virtio-rng-pci'")
     add("--cache", type=Path, metavar="DIR", help="where emulators and kernels of Debian are kept (default: ~/.cache/vmxcheck)")
     add("--matrix", metavar="FILE|default", help="many targets, into one table: those of the file (such as spec/matrix.cfg), or every "
         "version of the emulators that is installed or in the cache; what was run already is not run again")
@@ -108,6 +109,16 @@ def run_parser() -> argparse.ArgumentParser:
         help="long walks over values: all of them, or a selection (auto: brief on kvm-on-bochs, which is slow)")
     add("--order", choices=("file", "random"), default="file", help="order of the tests in each image")
     add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
+
+    add = parser.add_argument_group("a target of one's own (docs/targets.md)").add_argument
+    add("--command", metavar="COMMAND", help="how it is started, such as 'my-vmm --kernel {elf64} --append {words}'; also {elf} {rom} {bzimage} "
+        "{iso} {efi} {smp} {memory} {cpu} {serial} {port} {folder}, and all of them as VMXCHECK_ELF, ... in its environment")
+    add("--target", metavar="NAME", help="the target of that name in targets.cfg; with --command, the name that it goes by")
+    add("--targets", type=Path, metavar="FILE", help="instead of targets.cfg of this folder or the suite's")
+    add("--serial", metavar="KIND[:VALUE]", help="where its serial port comes from: stdout, file[:PATH], fifo, pty, unix[-listen][:PATH], "
+        "tcp[-listen][:HOST:PORT], tty:DEVICE[,SPEED], command:COMMAND (default: file if {serial} is in the command, else stdout)")
+    add("--features", metavar="LIST", help="what it has, of: vmx, smp (default: both; an image looks for itself, too)")
+    add("--end", metavar="HOW", help="how it is ended: kill (default), term, or a command")
 
     L0Options.add_to(parser)
 

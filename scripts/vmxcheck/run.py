@@ -29,6 +29,7 @@ from .verdict import Ledger, Outcome
 
 MOST_OUTPUT = 16 * 1024 * 1024  # bytes of one boot
 TIME_TO_END = 2.0  # seconds between "# end" and the emulator's own end
+TIME_TO_SPEAK = 0.2  # the same where the machine may halt for ever: for what may still come, which is wrong
 COALESCE = 0.001  # seconds: Bochs writes byte by byte, and waking for each of them costs more than waiting
 TICK = 0.1  # seconds between two pictures of the live display
 POLL = 0.02  # seconds, where the kernel cannot tell us that a process ended
@@ -244,7 +245,7 @@ class Runner:
             active.how = active.emulator.how or verdict.EXITED
         if active.how is None and now >= active.overdue_at:
             active.how = verdict.LIMIT
-            if ledger.reader.ended:
+            if ledger.reader.ended and active.job.backend.ends_by_itself:
                 active.job.notes.append("the image did not end itself: it was killed %g s after its last line" % TIME_TO_END)
         active.how = active.how or how
         if active.how:
@@ -267,7 +268,7 @@ class Runner:
                 active.deadline = now + active.job.limit
             self._tell(active.job)
             if ledger.reader.ended and not ended:
-                active.deadline = now + TIME_TO_END
+                active.deadline = now + (TIME_TO_END if active.job.backend.ends_by_itself else TIME_TO_SPEAK)
             if ledger.reader.was_reset:
                 active.how = verdict.RESET
                 return

@@ -18,9 +18,11 @@ from .l0.options import L0Options
 from .paths import TOP, program, results_base
 from .report import Report
 from .selection import Selected
-from .session import Repro, Session
+from .session import Choosing, Repro, Session
 from .settings import Settings
 from .style import Style, is_terminal
+from .target import spec
+from .target.backend import TargetChooser
 from .tapwriter import TapWriter
 
 
@@ -28,7 +30,8 @@ def boot(options: argparse.Namespace, words: List[str], settings: Settings, time
           sections: List[Section], images: Dict[str, Image], selection: List[Selected], cut: str) -> int:
     backends = [name for word in options.backend for name in word.split(",") if name != "auto"]
     settings = replace(settings, l0=L0Options.of(options, backends))
-    chooser = Chooser(settings, backends, options.cpu)
+    own = spec.from_command_line(options, TOP)
+    chooser: Choosing = TargetChooser(settings, own) if own else Chooser(settings, backends, options.cpu)
     baseline = compare.Baseline(options.baseline) if options.baseline else None
     results = results_module.Results("", words, baseline=options.baseline or "", shard=options.shard or "", cut=cut)
     results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed))
@@ -98,6 +101,7 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
     for name in ("config", "build", "known", "timeout", "bochs", "qemu", "cache"):
         if getattr(options, name):
             words += ["--" + name, str(getattr(options, name))]
+    words += [word for text in options.qemu_args for word in ("--qemu-args", text)]
     words += ["--walks", options.walks] if options.walks != "auto" else []
     words += L0Options.of(options, ["kvm-on-bochs"]).words()
     repro = Repro(program(), words, os.environ)

@@ -9,10 +9,9 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from typing import Dict, IO, Iterable, List, Mapping, Optional, Protocol, Set, Tuple
 
 from . import results as results_module
-from .backends import Chooser
 from .backends.base import Backend
 from .compare import Baseline
 from .config import DEFAULT_TIMEOUT, LONG, Section
@@ -27,6 +26,12 @@ from .run import Job, Runner
 from .selection import Selected, command_lines
 from .tapwriter import TapWriter
 from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, RED, SKIP, Ledger, Outcome
+
+
+class Choosing(Protocol):
+    """Gives each section its backend; or None and why."""
+
+    def choose(self, section: Section) -> Tuple[Optional[Backend], str]: ...
 
 
 @dataclass
@@ -45,8 +50,7 @@ class Repro:
         words += [self.program]
         options = list(self.words)
         if backend:
-            options += ["--backend", backend.name]
-            options += ["--cpu", backend.cpu] if backend.cpu != backend.default_cpu else []
+            options += backend.repro()
         if identity is None or self.ids.get(identity, 0) != 1 or section in self.others:
             options += ["--image", section]
         options += [identity] if identity else []
@@ -56,7 +60,7 @@ class Repro:
 class Session:
     """prepare() finds out whether the selection can be run here, keep_in() says where to, run() does it."""
 
-    def __init__(self, selection: List[Selected], chooser: Chooser, results: Results, repro: Repro,
+    def __init__(self, selection: List[Selected], chooser: Choosing, results: Results, repro: Repro,
                  known_folder: Path, report: Report, repeat: int = 1, baseline: Optional[Baseline] = None,
                  walks: str = "auto") -> None:
         self._chooser = chooser
@@ -95,9 +99,9 @@ class Session:
             if LONG in section.groups and self._results.whole and self._brief(backend):
                 self._unable.append((selected, "takes minutes where walks are brief: --walks whole or --image runs it"))
                 continue
-            if not (selected.image.rom if backend.name == "bochs" else selected.image.elf).exists():
-                raise Problem("image `%s` is not built: %s is missing; run make"
-                              % (section.file, selected.image.rom if backend.name == "bochs" else selected.image.elf))
+            absent = backend.needs_file(selected.image)
+            if absent:
+                raise Problem(absent)
             backend.prepare()  # only then its version is known
             self._add_target(backend)
             self.jobs += [self._job(selected, backend, number) for number in range(1, self._repeat + 1)]
@@ -116,7 +120,7 @@ class Session:
         for wanted in [[one] for one in selected.wanted] if section.boots == "each" else [list(selected.wanted)]:
             boots += command_lines(section.arguments, selected.available, wanted, " ".join(extra), selected.image.tests,
                                    [outcome.id for outcome in left_out])
-        limit = self._timeout or section.timeout or DEFAULT_TIMEOUT
+        limit = self._timeout or backend.limit() or section.timeout or DEFAULT_TIMEOUT
         job = Job(section, selected.image, backend, boots, limit, Ledger(selected.wanted), round=number)
         for outcome in left_out:
             job.ledger.leave_out(replace(outcome))
@@ -161,7 +165,7 @@ class Session:
                 "host": results_module.host_name(), "walks": "brief" if self._brief(backend) else "whole",
                 "table": list(backend.table())}
         if backend.target() not in self._tables:
-            table = KnownTable.load(self._known_folder, *backend.table())
+            table = KnownTable.load(self._known_folder, *backend.table(), path=backend.known_file())
             self._tables[backend.target()] = table
             if table.remark:
                 self._results.remarks.append(table.remark)
@@ -172,7 +176,7 @@ class Session:
 
     @staticmethod
     def _target_name(backend: Backend) -> str:
-        return "%s %s" % (backend.target(), backend.cpu)
+        return ("%s %s" % (backend.target(), backend.cpu)).strip()
 
     def run(self, parallel: int, keep: bool = False) -> Optional[str]:
         """Boot everything. What could not be kept of the logs, or None."""

@@ -8,7 +8,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping, Optional, Tuple
 
 from .errors import Problem
 from .l0.options import L0Options
@@ -21,11 +21,16 @@ class Tool:
     path: Optional[str]
     named_by: Optional[str] = None
 
+    @property
+    def source(self) -> str:
+        """In front of what is wrong with it."""
+        return "%s=%s" % (self.named_by, self.path) if self.named_by else str(self.path)
+
     def problem(self, name: str, package: str) -> Optional[str]:
         """Why it cannot be run, in words, or None."""
         if not self.path:
             return "%s is not installed (Debian package %s)" % (name, package)
-        source = "%s=%s: " % (self.named_by, self.path) if self.named_by else self.path + ": "
+        source = self.source + ": "
         if not os.path.exists(self.path):
             return source + "no such file"
         if not os.path.isfile(self.path) or not os.access(self.path, os.X_OK):
@@ -41,6 +46,7 @@ class Settings:
     config_mk: Dict[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     l0: L0Options = L0Options()
+    qemu_args: Tuple[str, ...] = ()  # behind the words of the suite's own QEMU
 
     @classmethod
     def load(cls, top: Path, environment: Mapping[str, str]) -> "Settings":
@@ -57,7 +63,8 @@ class Settings:
     def tool(self, key: str, command: str) -> Tool:
         named = self.environment.get(key, "")
         if named:
-            found = shutil.which(named) if "/" not in named else named
+            # It is started in another folder than the one where it was named.
+            found = shutil.which(named) if "/" not in named else os.path.abspath(named)
             return Tool(found or named, key)
         configured = self.config_mk.get(key, "")
         if configured and os.access(configured, os.X_OK):

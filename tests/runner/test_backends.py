@@ -194,7 +194,7 @@ class Commands(Machine):
         launch = backend.command(self.boot(smp=3))
         text = " ".join(launch.argv)
         for part in ("-machine pc,accel=tcg", "-cpu max", "-smp 3", "-m 96", "-no-reboot", "-serial stdio",
-                     "-kernel %s/i.elf" % self.root.resolve(), "-append run=a.* seed=7"):
+                     "-kernel image.elf", "-append run=a.* seed=7"):
             self.assertIn(part, text)
         self.assertIsNone(launch.serial)
         self.assertEqual(backend.target(), "qemu-tcg-7.2")

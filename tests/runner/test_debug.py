@@ -52,7 +52,7 @@ class Keeping(Project):
         script = next((self.folder / "r" / "latest" / "files").rglob("run"))
         again = subprocess.run([str(script)], stdout=subprocess.PIPE, text=True, check=False)
         self.assertIn("ok 1 - self.first", again.stdout)
-        self.assertTrue((script.parent / "fault.elf").exists())
+        self.assertTrue((script.parent / "image.elf").exists())
 
 
 @unittest.skipUnless((BUILD / "fault.elf64").exists(), "build/x86/fault is not built: run make")

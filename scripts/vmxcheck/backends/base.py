@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from ..emulator import Emulator
+from ..images import Image
 from ..launch import Boot, Launch
 from ..settings import Settings
 
@@ -18,6 +19,7 @@ class Backend:
     name = ""
     slow = False  # so that a long walk over values would take minutes
     at_once: Optional[int] = None  # how many images it can run at a time; None: any number
+    ends_by_itself = True  # behind the last line of an image
 
     def __init__(self, settings: Settings, cpu: Optional[str] = None, root: Path = Path("/")) -> None:
         self.settings = settings
@@ -74,6 +76,27 @@ class Backend:
     def cpu_models(self) -> List[str]:
         """The models that --cpu can name."""
         raise NotImplementedError
+
+    def needs_file(self, image: Image) -> Optional[str]:
+        """None, or which file of the image is not there, and what makes it."""
+        path = self.file(image)
+        return None if path.exists() else "image `%s` is not built: %s is missing; run make" % (image.name, path)
+
+    def file(self, image: Image) -> Path:
+        """What of an image it boots."""
+        return image.elf
+
+    def known_file(self) -> Optional[Path]:
+        """Its known deviations, where they are not in the folder of all others."""
+        return None
+
+    def limit(self) -> Optional[float]:
+        """Seconds that an image may go without progress there; None: what its section says."""
+        return None
+
+    def repro(self) -> List[str]:
+        """The options that name it."""
+        return ["--backend", self.name] + (["--cpu", self.cpu] if self.cpu != self.default_cpu else [])
 
     def command(self, boot: Boot) -> Launch:
         """Write what the emulator needs into the boot's folder and say how to start it."""

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Dict, FrozenSet, List, Optional
 
-from ..images import patched_rom
+from ..images import Image, patched_rom
 from ..launch import Boot, Launch
 from ..process import dies_with_us, output_of, without_network
 from ..settings import Settings
@@ -75,11 +75,14 @@ class Bochs(Backend):
         if problem:
             return problem
         if "Bochs" not in self._help():
-            return "%s: it does not say that it is Bochs when started with --help" % self._tool
+            return "%s: it does not say that it is Bochs when started with --help" % self.settings.tool("BOCHS", "bochs").source
         return None
 
     def features(self) -> FrozenSet[str]:
         return frozenset(("vmx", "smp"))
+
+    def file(self, image: Image) -> Path:
+        return image.rom
 
     def version(self) -> str:
         match = re.search(r"Bochs x86 Emulator (\S+)", self._help())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Tuple
 
 from ..errors import Problem
+from ..images import Image
 from ..known import version_number
 from ..l0 import disk, kernel, qemu
 from ..l0.machine import CONSOLE, MAILBOX, Guest, Job, Machine
@@ -143,6 +144,9 @@ class KvmOnBochs(Bochs):
                 "l0_boot_cpu_seconds": "%.1f" % self._boot_seconds, "l0_cpu_seconds": "%.1f" % self._cpu_seconds}
 
     # ---- running
+
+    def file(self, image: Image) -> Path:
+        return image.elf
 
     def command(self, boot: Boot) -> Launch:
         raise Problem("kvm-on-bochs starts no process for an image: it is a job of L0")

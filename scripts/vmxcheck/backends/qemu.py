@@ -27,7 +27,7 @@ class Qemu(Backend):
         if problem:
             return problem
         if "QEMU" not in (output_of(self._tool, "--version") or ""):
-            return "%s: it does not say that it is QEMU when started with --version" % self._tool
+            return "%s: it does not say that it is QEMU when started with --version" % self.settings.tool("QEMU", "qemu-system-x86_64").source
         return None
 
     def version(self) -> str:
@@ -40,12 +40,14 @@ class Qemu(Backend):
         return [model for model in models if model != "Available"]
 
     def command(self, boot: Boot) -> Launch:
+        # Its path is in front of the words, and what reads them takes it off up to the first blank: so it has none.
+        (boot.folder / "image.elf").symlink_to(boot.image.elf.resolve())
         argv = [
             *dies_with_us(), self._tool,
             "-machine", "pc,accel=" + self.accelerator, "-cpu", self.cpu, "-smp", ",".join([str(boot.smp), *boot.topology.split(",")]).rstrip(","), "-m", str(boot.memory),
             "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-            "-kernel", str(boot.image.elf.resolve()),
+            "-kernel", "image.elf", *self.settings.qemu_args,
         ]
         if boot.command_line:
             # A comma in -append is doubled only in option lists; this is a plain argument.
