@@ -12,6 +12,7 @@
 # make CHECK=1 PAD=4   the same with 4 KBytes of nothing in front of the code, in build/check/pad4
 # make check-machines  the images of the check build on strange machines (docs/machines.md; AXES=...); a quarter of an hour
 # make findings   docs/findings.md afresh: what is wrong with current targets
+# make analyze    gcc's -fanalyzer, clang-tidy and shellcheck
 # make V=1        show the commands
 #
 # An image is x86/NAME.c, or a folder x86/NAME/ with all the *.c and *.S in it;
@@ -29,6 +30,7 @@ OUT := $(B)$(if $(PAD),/pad$(PAD))
 VERSION := $(file <VERSION)
 PYTHON ?= python3
 Q := $(if $(V),,@)
+comma := ,
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 
 PARTS := $(sort $(basename $(notdir $(wildcard x86/*.c))) $(patsubst x86/%/,%,$(sort $(dir $(wildcard x86/*/*.c)))))
@@ -50,9 +52,11 @@ ifeq ($(findstring clang,$(shell $(CC) --version)),)
 CFLAGS += -Wno-clobbered
 endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
-LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) -m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
+LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) \
+	-m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs findings standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines check-needs check-machines-short
+.PHONY: all docs findings standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines \
+	check-machines-short check-needs analyze
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -182,6 +186,26 @@ check-needs: all
 	$(Q)$(MAKE) --no-print-directory CHECK=1 all
 	$(Q)$(PYTHON) tests/suite/sweep.py
 
+# The slower checkers. gcc's analyzer sees each file alone; which checks of clang-tidy say nothing here is in .clang-tidy, with reasons.
+ANALYZER_CPPFLAGS = $(filter-out -M%,$(CPPFLAGS)) -DVMXCHECK_CHECK_BUILD
+ANALYZED := $(filter %.c,$(LIB_SOURCES) $(IMAGE_SOURCES) $(wildcard lib/hostile/*.c))
+analyze: $(ANALYZED:%.c=$(B)/analyze/%.gcc) $(ANALYZED:%.c=$(B)/analyze/%.tidy)
+	$(Q)shellcheck configure run_tests.sh scripts/*.sh .ci/run .ci/second-bochs docs/ci/fleet.sh
+
+$(B)/analyze/%.gcc: %.c
+	$(call say,ANALYZE,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(GCC) $(ANALYZER_CPPFLAGS) $(filter-out -O2 -g -W%,$(CFLAGS)) -O1 -fanalyzer -Wall -Wno-clobbered -Werror \
+		-c $< -o /dev/null
+	$(Q)touch $@
+
+$(B)/analyze/%.tidy: %.c .clang-tidy
+	$(call say,TIDY,$<)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $< -- $(ANALYZER_CPPFLAGS) \
+		$(filter-out -Wno-clobbered -Wa$(comma)%,$(CFLAGS)) 2>$@.log || { cat $@.log; false; }
+	$(Q)touch $@
+
 check-clang:
 ifneq ($(CLANG),)
 	$(call say,CHECK,'clang builds everything too')
@@ -194,7 +218,6 @@ endif
 
 # Written by make itself: all of it is more than a shell takes as one argument.
 COMMAND_SOURCES := $(LIB_SOURCES) $(IMAGE_SOURCES)
-comma := ,
 compile_commands.json: Makefile config.mk $(COMMAND_SOURCES)
 	$(file >$@,[)
 	$(foreach source,$(COMMAND_SOURCES),$(file >>$@,{"directory": "$(CURDIR)"$(comma) "file": "$(source)"$(comma) \

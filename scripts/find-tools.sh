@@ -65,6 +65,16 @@ look_for()  # GROUP WHAT COMMAND PACKAGE
 	fi
 }
 
+# A tool that not every release of Debian has: what it does is skipped where it cannot be had.
+look_for_newer()  # GROUP WHAT COMMAND PACKAGE
+{
+	if path_of "$3" >/dev/null || apt-cache show "$4" >/dev/null 2>&1; then
+		look_for "$@"
+	else
+		line "$1" "$2" "not in this release: what needs it is skipped"
+	fi
+}
+
 look_for_file()  # GROUP WHAT FILE PACKAGE
 {
 	if [ -e "$3" ]; then
@@ -294,8 +304,8 @@ detect_python_modules()
 {
 	modules=''
 	[ -z "$PYTHON" ] || modules=$("$PYTHON" -c 'from importlib.util import find_spec
-print(*[name for name in ("jinja2", "junitparser") if find_spec(name)])' </dev/null 2>/dev/null)
-	for module in jinja2:--html junitparser:--junit; do
+print(*[name for name in ("jinja2", "junitparser", "shtab") if find_spec(name)])' </dev/null 2>/dev/null)
+	for module in jinja2:--html junitparser:--junit shtab:completions; do
 		need="for ${module#*:} only"
 		module=${module%%:*}
 		case " $modules " in
@@ -390,6 +400,9 @@ detect_check_tools()
 	PROVE=$path
 	look_for check shellcheck shellcheck shellcheck
 	SHELLCHECK=$path
+	look_for check mypy mypy mypy
+	look_for_newer check ruff ruff ruff
+	look_for check clang-tidy clang-tidy clang-tidy
 	look_for check gdb gdb gdb
 	look_for check zsh zsh zsh
 	look_for check parallel parallel parallel

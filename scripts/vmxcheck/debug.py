@@ -41,7 +41,8 @@ def start(options: argparse.Namespace, settings: Settings, sections: List[Sectio
     smp = " smp=%d" % section.smp if section.smp > 1 and "smp=" not in section.arguments else ""
     available = configured(image.tests, section.arguments)
     # Named even where it is the only test, so that it is all that runs.
-    words = command_lines(" ".join([section.arguments, smp, backend.words(section.arguments)]), {**available, "": ""}, {identity: ""}, "", image.tests)[0][0]
+    arguments = " ".join([section.arguments, smp, backend.words(section.arguments)])
+    words = command_lines(arguments, {**available, "": ""}, {identity: ""}, "", image.tests)[0][0]
     with _Signals(), tempfile.TemporaryDirectory(prefix="vmxcheck-gdb-") as name:
         folder = Path(name)
         argv = backend.command(Boot(image, words, section.smp, section.memory, folder)).argv

@@ -120,8 +120,8 @@ class Pattern:
     def matches(self, name: str) -> bool:
         return self._match(0, name, 0)
 
-    def _match(self, place: int, name: str, at: int) -> bool:
-        for place in range(place, len(self._parts)):
+    def _match(self, first: int, name: str, at: int) -> bool:
+        for place in range(first, len(self._parts)):
             part = self._parts[place]
             if part is _STAR:
                 return any(self._match(place + 1, name, later) for later in range(at, len(name) + 1))

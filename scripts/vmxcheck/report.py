@@ -55,7 +55,7 @@ class Report:
         for point in points:
             if point.red and point.verdict != MISSING:
                 self._failure(point)
-        for reason, group in grouped(missing).items():
+        for group in grouped(missing).values():
             self._failure(group[0])
             if len(group) > 1:
                 names = ", ".join(point.id for point in (group[1:] if self.detail > 0 else group[1:4]))

@@ -23,7 +23,7 @@ def open_if(body: str) -> bool:
     before = None
     while before != body:
         before, body = body, re.sub(r"\{[^{}]*\}", "B", body)
-    return bool(re.search(r"\bif\b", body)) and not re.search(r"\belse$|\belse [^;]*;?$", body)
+    return bool(re.search(r"(?<!#)\bif \(", re.sub(r'"[^"]*"', "", body))) and not re.search(r"\belse$|\belse [^;]*;?$", body)
 
 
 class Macros(unittest.TestCase):

@@ -6,7 +6,7 @@ import unittest
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -60,7 +60,7 @@ class Tables(unittest.TestCase):
 class Judge(unittest.TestCase):
     axis = machines.Axis("a", "", ["p"], [], [], [], [], "needs RAM", "")
 
-    def judge(self, before: "dict[str, Any]", after: "dict[str, Any]", rows: "list[tuple[str, str, str]]" = []) -> machines.Tally:
+    def judge(self, before: "dict[str, Any]", after: "dict[str, Any]", rows: "Sequence[tuple[str, str, str]]" = ()) -> machines.Tally:
         matrix = machines.Matrix.__new__(machines.Matrix)
         matrix.not_judged, matrix.used = rows, set()
         tally = machines.Tally()

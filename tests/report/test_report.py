@@ -227,7 +227,8 @@ class Html(Reports):
 
     def test_what_it_says(self) -> None:
         self.real_ids()
-        (self.known / "bochs.tsv").write_text("# tried: 2.7\nexit.rdtsc.offset\tfailed=1\twhy not\twhere\nt.two\timage=die,verdict=crash\tit dies\tthere\n")
+        (self.known / "bochs.tsv").write_text("# tried: 2.7\nexit.rdtsc.offset\tfailed=1\twhy not\twhere\n"
+                                                "t.two\timage=die,verdict=crash\tit dies\tthere\n")
         done, path = self.make("html", "fail", "die", "skip", "notes")
         text = path.read_text()
         self.assertIn("\\u003cb>returns", text)

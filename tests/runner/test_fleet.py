@@ -250,7 +250,8 @@ class Comparing(Project):
                          [("checks", "a", (2, 5), ("bit 1",), ("bit 3", "bit 4", "bit 5", "bit 6"), False)])
         text = compare.text(*runs, found, False, style.Style())
         self.assertIn("(3 points, 18 checks, of which 3 failed)\n", text)
-        self.assertIn("  known -> known  a  (m, bochs-2.7 tigerlake)\n      failed checks: 2 -> 5\n        - bit 1\n        + bit 3\n        + bit 4\n"
+        self.assertIn("  known -> known  a  (m, bochs-2.7 tigerlake)\n      failed checks: 2 -> 5\n"
+                      "        - bit 1\n        + bit 3\n        + bit 4\n"
                       "        + bit 5\n        + and 1 more (-v names all)\n", text)
         self.assertIn("        + bit 6\n", compare.text(*runs, found, True, style.Style()))
         self.assertEqual(compare.changes(runs[0], runs[0]), [])
@@ -277,7 +278,8 @@ class Comparing(Project):
         a, b = str(self.folder / "a"), str(self.folder / "results")
         done = self.run_compare(a, b)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("  pass -> fail  t.two  (pass, bochs-2.7 tigerlake)\n      1 + 1: expected 3, actual 2\n      failed checks: 0 -> 1\n        + case_1 | 1 + 1\n"
+        self.assertIn("  pass -> fail  t.two  (pass, bochs-2.7 tigerlake)\n      1 + 1: expected 3, actual 2\n"
+                      "      failed checks: 0 -> 1\n        + case_1 | 1 + 1\n"
                       "      repeat: ", done.stdout)
         self.assertEqual(done.stdout.splitlines()[-1], "1 broke, 0 fixed, 0 deviating, 0 checks, 0 appeared, 0 gone, 0 lost, 0 gained, 0 other")
         done = self.run_compare(b, a)

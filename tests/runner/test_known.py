@@ -56,7 +56,8 @@ class Table(unittest.TestCase):
                            ("a\tverdict=skip\tw\tr\n", "verdict is fail, crash or hang"),
                            ("a\trun=no\tw\tr\n", "run=no is for a test that hangs or crashes"), ("a\tverdict=fail,run=no\tw\tr\n", "run=no is for"),
                            ("a\tverdict=hang,run=0\tw\tr\n", "run=no is for"),
-                           ("a\tfailed=0\tw\tr\n", "failed is a number"), ("a\tfailed=1|2\tw\tr\n", "failed is a number"), ("a\tcpu=a|\tw\tr\n", "bad condition"),
+                           ("a\tfailed=0\tw\tr\n", "failed is a number"), ("a\tfailed=1|2\tw\tr\n", "failed is a number"),
+                           ("a\tcpu=a|\tw\tr\n", "bad condition"),
                            ("a\t-\tw\tr\n", "t.tsv:1: it says not which checks fail"), ("a\tverdict=fail|crash\tw\tr\n", "says not which checks"),
                            ("\tx\na\t-\tw\tr\n", "t.tsv:1: a line that begins with a TAB"), ("a\t-\tw\tr\n\tx {1\n", "t.tsv:2: `x {1`: a {"),
                            ("a\t-\tw\tr\n\tx {1-}\n", "in braces are words"),
@@ -79,7 +80,8 @@ class Table(unittest.TestCase):
     def test_a_version_that_was_not_tried(self) -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            (folder / "kvm.tsv").write_text("# tried: 6.1 6.12 7.3\na\tfailed=1\tall\t-\na\tversion=6.12,failed=1\tmiddle\t-\nb\tversion=7.3..,failed=1\tnew\t-\n")
+            (folder / "kvm.tsv").write_text("# tried: 6.1 6.12 7.3\na\tfailed=1\tall\t-\n"
+                                            "a\tversion=6.12,failed=1\tmiddle\t-\nb\tversion=7.3..,failed=1\tnew\t-\n")
             for version, judged_by, a, b, remark in (
                     ("6.1", "6.1", "all", None, ""), ("6.12", "6.12", "all", None, ""), ("7.3", "7.3", "all", "new", ""),
                     ("6.11", "6.1", "all", None, "kvm 6.11 was not tried: judged by what is known of 6.1 (spec/known/kvm.tsv)"),
@@ -134,7 +136,7 @@ class Names(unittest.TestCase):
             self.assertEqual(found, wanted)
             self.assertTrue(all(any(names.pattern(text).matches(name) for text in found) for name in given))
             if "{#}" not in found[0]:
-                self.assertEqual(sorted(set(name for text in found for name in names.pattern(text).expand() or [])), sorted(set(given)))
+                self.assertEqual(sorted({name for text in found for name in names.pattern(text).expand() or []}), sorted(set(given)))
 
 
 class Tool(Project):
@@ -274,7 +276,8 @@ class Run(Project):
         line = known.parse("a\tcomplaint=*nested.c*|BUG *\tw\tr\n\tb\n", "t.tsv")[0]
         for complaints, failing, why in (([], ["b"], ""), (["WARNING: at nested.c:7"], [], ""), (["BUG x", "at nested.c"], ["b"], ""),
                                          (["WARNING: at vmx.c:7"], [], "does not name the complaint `WARNING: at vmx.c:7`"),
-                                         (["BUG x", "oops"], ["b"], "does not name the complaint `oops`"), (["BUG x"], ["c"], "does not name the check `c`")):
+                                         (["BUG x", "oops"], ["b"], "does not name the complaint `oops`"),
+                                         (["BUG x"], ["c"], "does not name the check `c`")):
             outcome = Outcome("a", "", "fail", failed=len(failing), failing=failing, complaints=complaints)
             self.assertEqual(line.not_excused(outcome), why)
         line = known.parse("a\tfailed=1\tw\tr\n", "t.tsv")[0]

@@ -126,7 +126,8 @@ class Matrix(Project):
 
     def test_options_that_do_not_go_with_it(self) -> None:
         self.configure("pass")
-        for words in (["--cpu", "tigerlake"], ["--backend", "bochs"], ["--shard", "1/2"], ["--tap"], ["--repeat", "2"], ["--list"], ["--bochs", "3.1"]):
+        for words in (["--cpu", "tigerlake"], ["--backend", "bochs"], ["--shard", "1/2"], ["--tap"], ["--repeat", "2"], ["--list"],
+                      ["--bochs", "3.1"]):
             with self.subTest(words[0]):
                 run = self.matrix(TWO, *words)
                 self.assertEqual((run.status, len(run.err.splitlines())), (2, 1), run.err)

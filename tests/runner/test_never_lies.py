@@ -62,7 +62,7 @@ class Disk(Project):
         self.assertIn("No space left on device", done.stdout)
         self.assertEqual(done.stdout.splitlines()[-1], "400 passed, 0 failed, 0 skipped")
         # No half-written file may pass for the results.
-        self.assertEqual([p for p in (self.folder / "kept").rglob("results.json")], [])
+        self.assertEqual(list((self.folder / "kept").rglob("results.json")), [])
         self.assert_nothing_left()
 
     def test_a_results_folder_that_may_not_be_written(self) -> None:

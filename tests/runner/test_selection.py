@@ -11,7 +11,7 @@ from vmxcheck import catalogue as catalogue_module, coverage, images, selection 
 from vmxcheck.catalogue import Row  # noqa: E402
 from vmxcheck.errors import NothingToTest, Problem  # noqa: E402
 
-TESTS = {i: "t" for i in ("exit.rdtsc", "exit.rdtsc.offset", "exit.rdtscp.offset", "exit.cr0.mask", "cap.basic.size")}
+TESTS = dict.fromkeys(("exit.rdtsc", "exit.rdtsc.offset", "exit.rdtscp.offset", "exit.cr0.mask", "cap.basic.size"), "t")
 
 
 class Patterns(unittest.TestCase):

@@ -44,7 +44,8 @@ class Qemu(Backend):
         (boot.folder / "image.elf").symlink_to(boot.image.elf.resolve())
         argv = [
             *dies_with_us(), self._tool,
-            "-machine", "pc,accel=" + self.accelerator, "-cpu", self.cpu, "-smp", ",".join([str(boot.smp), *boot.topology.split(",")]).rstrip(","), "-m", str(boot.memory),
+            "-machine", "pc,accel=" + self.accelerator, "-cpu", self.cpu, "-smp", ",".join([str(boot.smp), *boot.topology.split(",")]).rstrip(","),
+            "-m", str(boot.memory),
             "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
             "-kernel", "image.elf", *self.settings.qemu_args,

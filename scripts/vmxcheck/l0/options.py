@@ -31,7 +31,8 @@ class L0Options:
     @staticmethod
     def add_to(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group("--backend kvm-on-bochs: Linux KVM as the hypervisor under test")
-        group.add_argument("--l0-kernel", metavar="VERSION|PACKAGE|FILE", help="its kernel: a version such as 7.3, a Debian package, a .deb, a vmlinuz "
+        group.add_argument("--l0-kernel", metavar="VERSION|PACKAGE|FILE",
+                           help="its kernel: a version such as 7.3, a Debian package, a .deb, a vmlinuz "
                            "(default: linux-image-cloud-amd64, Linux 6.1)")
         group.add_argument("--l0-cache", type=Path, metavar="DIR", help="where kernels are kept (default: as --cache)")
         group.add_argument("--l0-vmm", choices=MONITORS, default=MONITORS[0], help="who runs the images there: our own small "

@@ -30,7 +30,8 @@ def text(table: Table) -> str:
     head = [] if not table.unable() else ["%d could not be run" % len(table.unable())]
     height = top + len(table.areas) * ROW + 46
     right = max(x + max(map(len, labels)) * _LETTER * 0.58, 640.0)
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" font-family="%s" font-size="11" fill="#1d2430">'
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f" '
+           'font-family="%s" font-size="11" fill="#1d2430">'
            % (right, height, right, height, FONT), '<rect width="100%" height="100%" fill="#ffffff"/>',
            '<text x="12" y="24" font-size="16" font-weight="600">vmxcheck: %s</text>' % escape(
                ", ".join(["%d targets, %d rows of the catalogue" % (len(table.seen), len(table.lines))] + head))]
