@@ -31,7 +31,11 @@ def boot(options: argparse.Namespace, words: List[str], settings: Settings, time
     backends = [name for word in options.backend for name in word.split(",") if name != "auto"]
     settings = replace(settings, l0=L0Options.of(options, backends))
     own = spec.from_command_line(options, TOP)
-    chooser: Choosing = TargetChooser(settings, own) if own else Chooser(settings, backends, options.cpu)
+    chooser: Choosing
+    if own:
+        chooser = TargetChooser(settings, own)
+    else:
+        chooser = Chooser(settings, backends, options.cpu)
     baseline = compare.Baseline(options.baseline) if options.baseline else None
     results = results_module.Results("", words, baseline=options.baseline or "", shard=options.shard or "", cut=cut)
     results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed))
