@@ -58,6 +58,12 @@ def _compare(options: argparse.Namespace) -> int:
     return 1 if any(change.bad and change.kind not in allow or change.kind in fail for change in found) else 0
 
 
+def _import(options: argparse.Namespace) -> int:
+    from . import importlog  # start-up time
+
+    return importlog.run(options)
+
+
 def _known(options: argparse.Namespace) -> int:
     found = extents.find([results_module.load(Path(name)) for name in options.inputs], options.known or TOP / "spec" / "known",
                          options.afresh)

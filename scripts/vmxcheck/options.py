@@ -29,6 +29,7 @@ STATUS = {
 COMMANDS = {
     "merge": "join the results of shards, or of runs on several targets, into one",
     "compare": "what broke, was fixed, appeared or went between two runs",
+    "import": "judge what the serial port of a machine said, from a log",
     "known": "how far the lines of spec/known go: the checks that failed in some runs",
     "report": "JUnit XML and the HTML report of runs that are over",
     "machines": "the images of the check build on machines that are stranger than the one at hand",
@@ -179,6 +180,27 @@ def compare_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def import_parser() -> argparse.ArgumentParser:
+    parser = _parser("import", "Judge logs of serial ports as a run is judged, and keep the results like one. A log may have boot loaders and\n"
+                     "their escape codes, time stamps, several boots and several images in it; what is cut off or garbled is red.")
+    add = parser.add_argument
+    add("logs", nargs="+", type=Path, metavar="LOG", help="a capture, also gzipped; - is stdin")
+    add("--target", metavar="NAME", help="what was under test: its known deviations are spec/known/NAME.tsv. NAME-VERSION, such as bochs-2.7, "
+        "or a target of targets.cfg (default: machine)")
+    add("--targets", type=Path, metavar="FILE", help="instead of targets.cfg of this folder or the suite's")
+    add("--cpu", metavar="MODEL", help="the processor model, for conditions in the table")
+    add("--fail-stale", action="store_true", help="fail if a known deviation has gone")
+    add("--baseline", metavar="FILE", help="fail only for what is not red in FILE")
+    _results_option(add)
+    _report_options(add)
+    add("-v", "--verbose", action="store_true", help="name all that is skipped or missing")
+    add("-q", "--quiet", action="store_true", help="failures and the last line only")
+    add("--config", type=Path, metavar="FILE", help="instead of unittests.cfg")
+    add("--build", type=Path, metavar="DIR", help="where the images' lists of tests are, instead of build")
+    add("--known", type=Path, metavar="DIR", help="instead of spec/known")
+    return parser
+
+
 def known_parser() -> argparse.ArgumentParser:
     parser = _parser("known", "Name below the lines of spec/known the checks that failed in these runs, of any targets (spec/known/README).\n"
                      "No line is added: what no line is for is printed as unexplained, with exit status 1.")
@@ -220,7 +242,7 @@ def explain_parser() -> argparse.ArgumentParser:
 
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
-    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "known": known_parser(), "report": report_parser(),
+    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(), "report": report_parser(),
             "machines": machines_parser(), "explain": explain_parser()}
 
 

@@ -11,21 +11,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, IO, Iterable, List, Mapping, Optional, Protocol, Set, Tuple
 
-from . import results as results_module
+from . import judging, results as results_module
 from .backends.base import Backend
 from .compare import Baseline
 from .config import DEFAULT_TIMEOUT, LONG, Section
 from .errors import Problem
 from .history import Durations
 from .images import Image
-from .known import Deviation, KnownTable
+from .known import KnownTable
 from .live import Live
 from .report import Report
 from .results import Point, Results
 from .run import Job, Runner
 from .selection import Selected, command_lines
 from .tapwriter import TapWriter
-from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, RED, SKIP, Ledger, Outcome
+from .verdict import RED, SKIP, Ledger, Outcome
 
 
 class Choosing(Protocol):
@@ -313,24 +313,11 @@ class Session:
 
     def _judge(self, job: Job, outcome: Outcome) -> Point:
         target = self._target_name(job.backend)
-        point = Point(outcome.id, job.name, outcome.verdict, outcome.reason, outcome.checks, round(outcome.seconds, 4),
-                      self._repro.command(job.name, job.backend, outcome.id), outcome.title, target,
-                      self._log(outcome.log), outcome.diagnostics, notes=list(outcome.notes), failed=outcome.failed,
-                      failing=list(outcome.failing), complaints=list(outcome.complaints), round=job.round)
-        table = self._tables[job.backend.target()]
-        facts = _facts(job.section, job.image, job.backend, outcome.id)
-        line = table.find(outcome.id, facts, outcome)
-        if outcome.verdict in (FAIL, CRASH, HANG):
-            point.facts = facts
-            why_not = line.not_excused(outcome) if line else ""
-            if line and not why_not:
-                point.was, point.verdict = point.verdict, KNOWN
-                point.known = _excuse(line)
-            elif line:
-                point.reason += "; %s %s" % (line.where, why_not)
-                point.diagnostics = (point.diagnostics + "\n# not excused: %s %s" % (line.where, why_not)).lstrip("\n")
-        elif line and outcome.verdict == PASS and not table.remark:
-            self._results.add_stale(line, target)
+        point = judging.point_of(outcome, job.name, target, self._repro.command(job.name, job.backend, outcome.id), self._log(outcome.log),
+                                 job.round)
+        stale = judging.judge(point, outcome, self._tables[job.backend.target()], _facts(job.section, job.image, job.backend, outcome.id))
+        if stale:
+            self._results.add_stale(stale, target)
         return self._old(point, job)
 
     def _old(self, point: Point, job: Job) -> Point:
@@ -350,18 +337,4 @@ class Session:
 
 
 def _facts(section: Section, image: Image, backend: Backend, identity: str) -> Dict[str, str]:
-    """What the conditions of spec/known are about, for a test of a section."""
-    return {"cpu": " ".join(_cpu_facts(backend.cpu)), "smp": str(section.smp),
-            "image": " ".join([section.name, image.origin(identity)]), **backend.conditions()}
-
-
-def _cpu_facts(cpu: str) -> List[str]:
-    """A model and what is switched off in it, in one form: of "max,la57=off,-smep" these are max, -la57 and -smep."""
-    model, *features = cpu.split(",")
-    off = [feature[:-4] if feature.endswith("=off") else feature.lstrip("-") for feature in features
-           if feature.startswith("-") or feature.endswith("=off")]
-    return [model, *("-" + feature for feature in off)]
-
-
-def _excuse(line: Deviation) -> str:
-    return "%s (%s)" % (line.why, line.reference) if line.reference != "-" else line.why
+    return judging.facts_of(section, image, backend.cpu, identity, backend.conditions())
