@@ -98,7 +98,7 @@ static bool expect_abort(const struct exit_case *this)
 	expect_eq(progress, IN_GUEST);
 	list[1] = list[0];
 	wait_for_other(progress == BEHIND_EXIT, 1);
-	if (!expect(progress == IN_GUEST && cpu_number(n)->work))
+	if (!expect(progress == IN_GUEST && cpu_number(n)->work, "the processor does not go on behind the VM exit"))
 		on_cpu_wait(n);
 	return true;
 }
@@ -209,7 +209,7 @@ TEST("abort.indicator", "a VMX abort leaves an indicator that is not 0 in the VM
 	if (!start_case(&load_fs_base))
 		skip("needs another processor: all are in VMX-abort shutdown");
 	wait_for_end();
-	expect(indicator() != NO_ABORT);
+	expect_ne(indicator(), NO_ABORT);
 	expect_eq(vmx_other_region()->revision, vmx_capabilities()->revision);
 }
 
@@ -222,7 +222,7 @@ TEST("abort.shutdown", "a processor that came to a VMX abort executes nothing mo
 		skip("needs another processor: all are in VMX-abort shutdown");
 	delay_us(20000);
 	expect_eq(progress, IN_GUEST);
-	expect(cpu_number(n)->work);			/* it does not come back to its loop */
+	expect(cpu_number(n)->work, "the processor does not come back to its loop");
 }
 
 /* No abort, but here are the cases in x2APIC mode. (entry.msr.fail.x2apic has all of the MSRs, in the mode of the others.) */

@@ -15,11 +15,17 @@ enum {
 	NAME = 2 * TEXT + 3,
 };
 
-struct failure {
+struct place {
 	const char *file;
 	u32 line;
-	char check[TEXT], which[TEXT], expected[TEXT], actual[TEXT];
 };
+
+struct failure {
+	struct place at, in;
+	char check[TEXT], which[TEXT], set[TEXT], field[TEXT], expected[TEXT], actual[TEXT];
+};
+
+extern const struct test tests_end[];
 
 static const struct test *test;
 static struct failure failures[FULL_FAILURES];
@@ -28,6 +34,16 @@ static char last_name[NAME];	/* of a check of this test that failed */
 static u32 checks, failed, unknown;	/* unknown: what a processor that the suite does not know does otherwise */
 static const char *case_format;
 static u64 case_values[4];
+static struct place row;	/* of a table in the test */
+static struct {
+	bool given, written;
+	u32 encoding;
+	u64 value;
+} case_field;
+static struct {
+	bool known;
+	u32 encoding;
+} checked_field;	/* by check_field() */
 
 const char report_aborted[] = "the test cannot go on";
 const char report_skipped[] = "the test is skipped";
@@ -38,6 +54,8 @@ void report_begin(const struct test *next)
 	test = next;
 	checks = failed = unknown = 0;
 	case_format = NULL;
+	case_field.given = false;
+	row.file = NULL;
 	first_exit[0] = '\0';
 	last_name[0] = '\0';
 	report_skip_reason[0] = '\0';
@@ -76,9 +94,13 @@ static void print_entry(const char *indent, const char *key, const char *text)
 
 static void print_failure(const struct failure *failure, const char *first, const char *indent)
 {
-	print("%sat: %s:%u\n", first, failure->file, failure->line);
+	print("%sat: %s:%u\n", first, failure->at.file, failure->at.line);
+	if (failure->in.file)
+		print("%sin: %s:%u\n", indent, failure->in.file, failure->in.line);
 	print_entry(indent, "case", failure->which);
+	print_entry(indent, "set", failure->set);
 	print_entry(indent, "check", failure->check);
+	print_entry(indent, "field", failure->field);
 	print_entry(indent, "expected", failure->expected);
 	print_entry(indent, "actual", failure->actual);
 }
@@ -139,8 +161,22 @@ void report_print(void)
 void check_case(const char *format, const u64 values[4])
 {
 	case_format = format;
+	case_field.given = false;
 	for (int i = 0; i < 4; i++)
 		case_values[i] = values[i];
+}
+
+void check_case_field(u32 encoding, bool written, u64 value)
+{
+	case_field.given = true;
+	case_field.written = written;
+	case_field.encoding = encoding;
+	case_field.value = value;
+}
+
+void check_row(const char *file, u32 line)
+{
+	row = (struct place){ file, line };
 }
 
 /* What CASE said, or the empty text. */
@@ -160,6 +196,57 @@ void check_passed(void)
 	checks++;
 }
 
+/* Between the test's own line and the next one's of the file. */
+static bool in_body_of_test(struct place place)
+{
+	const struct test *const next = test + 1;
+
+	if (!test->has_body || strcmp(place.file, test->file) != 0 || place.line < test->line)
+		return false;
+	return next == tests_end || strcmp(next->file, test->file) != 0 || place.line < next->line;
+}
+
+/* The row or the test is what a reader looks for: where the check itself is tells them of the engine. */
+static void place_failure(struct failure *failure, struct place check)
+{
+	const bool inside = in_body_of_test(check);
+
+	failure->at = row.file ? row : inside ? check : (struct place){ test->file, test->line };
+	failure->in = check;
+	if (failure->at.line == check.line && strcmp(failure->at.file, check.file) == 0)
+		failure->in.file = NULL;
+}
+
+static void format_field(char to[TEXT], u32 encoding)
+{
+	to[0] = '\0';
+	if (test->fixture->name_field)
+		test->fixture->name_field(to, TEXT, encoding);
+}
+
+/* What the case writes, and else the field that it is about. */
+static void format_case_field(char set[TEXT], char field[TEXT])
+{
+	size_t length;
+
+	set[0] = field[0] = '\0';
+	if (!case_field.given)
+		return;
+	format_field(case_field.written ? set : field, case_field.encoding);
+	length = strlen(set);
+	if (case_field.written)
+		snprintf(set + length, TEXT - length, " = %#lx", case_field.value);
+}
+
+/* A check of a field that was read: which one it was is known to the caller or to the fixture. */
+static void name_what_was_read(char to[TEXT], const char *text, u64 actual)
+{
+	u32 encoding = checked_field.encoding;
+
+	if (checked_field.known || (test->fixture->was_read && test->fixture->was_read(text, actual, &encoding)))
+		format_field(to, encoding);
+}
+
 bool check_failed(const char *file, u32 line, const char *text, const char *expected, const char *actual)
 {
 	char which[TEXT];
@@ -169,8 +256,8 @@ bool check_failed(const char *file, u32 line, const char *text, const char *expe
 	if (failed++ < FULL_FAILURES) {
 		struct failure *failure = &failures[failed - 1];
 
-		failure->file = file;
-		failure->line = line;
+		place_failure(failure, (struct place){ file, line });
+		format_case_field(failure->set, failure->field);
 		snprintf(failure->check, TEXT, "%s", text);
 		snprintf(failure->expected, TEXT, "%s", expected);
 		snprintf(failure->actual, TEXT, "%s", actual);
@@ -182,10 +269,22 @@ bool check_failed(const char *file, u32 line, const char *text, const char *expe
 	return false;
 }
 
-bool check_true(const char *file, u32 line, const char *text, bool passed)
+/* The same, of a value: which field of the VMCS it was, if it was one. */
+static bool value_failed(const char *file, u32 line, const char *text, const char *expected, u64 actual)
+{
+	char found[32];
+
+	snprintf(found, sizeof(found), "%#lx", actual);
+	check_failed(file, line, text, expected, found);
+	if (failed <= FULL_FAILURES)
+		name_what_was_read(failures[failed - 1].field, text, actual);
+	return false;
+}
+
+bool check_that(const char *file, u32 line, const char *text, bool passed, const char *wanted)
 {
 	if (!passed)
-		return check_failed(file, line, text, "true", "false");
+		return check_failed(file, line, text, wanted, "not so");
 	check_passed();
 	return true;
 }
@@ -197,32 +296,82 @@ bool check_equal(const char *file, u32 line, const char *text, u64 actual, u64 e
 
 bool check_bits(const char *file, u32 line, const char *text, u64 actual, u64 mask, u64 expected)
 {
-	char wanted[TEXT], found[TEXT];
+	char wanted[TEXT];
 
 	if (((actual ^ expected) & mask) == 0) {
 		check_passed();
 		return true;
 	}
-	snprintf(found, TEXT, "%#lx", actual);
 	if (mask == ~0ull)
 		snprintf(wanted, TEXT, "%#lx", expected);
 	else
 		snprintf(wanted, TEXT, "%#lx in the bits %#lx", expected & mask, mask);
-	return check_failed(file, line, text, wanted, found);
+	return value_failed(file, line, text, wanted, actual);
+}
+
+bool check_field(const char *file, u32 line, const char *text, u32 encoding, u64 actual, u64 expected)
+{
+	bool passed;
+
+	checked_field.known = true;
+	checked_field.encoding = encoding;
+	passed = check_equal(file, line, text, actual, expected);
+	checked_field.known = false;
+	return passed;
 }
 
 bool check_between(const char *file, u32 line, const char *text, u64 low, u64 actual, u64 high)
 {
-	char wanted[TEXT], found[TEXT];
+	char wanted[TEXT];
 
 	/* Modulo 2^64, so that a range may wrap. */
 	if (actual - low <= high - low) {
 		check_passed();
 		return true;
 	}
-	snprintf(wanted, TEXT, "from %#lx to %#lx", low, high);
-	snprintf(found, TEXT, "%#lx", actual);
-	return check_failed(file, line, text, wanted, found);
+	if (low == 0)
+		snprintf(wanted, TEXT, "at most %#lx", high);
+	else if (high == ~0ull)
+		snprintf(wanted, TEXT, "at least %#lx", low);
+	else
+		snprintf(wanted, TEXT, "from %#lx to %#lx", low, high);
+	return value_failed(file, line, text, wanted, actual);
+}
+
+bool check_other(const char *file, u32 line, const char *text, u64 actual, u64 other)
+{
+	char wanted[TEXT];
+
+	if (actual != other) {
+		check_passed();
+		return true;
+	}
+	snprintf(wanted, TEXT, "any other value than %#lx", other);
+	return value_failed(file, line, text, wanted, actual);
+}
+
+bool check_either(const char *file, u32 line, const char *text, u64 actual, u64 one, u64 other)
+{
+	char wanted[TEXT];
+
+	if (actual == one || actual == other) {
+		check_passed();
+		return true;
+	}
+	snprintf(wanted, TEXT, "%#lx or %#lx", one, other);
+	return value_failed(file, line, text, wanted, actual);
+}
+
+bool check_one_set(const char *file, u32 line, const char *text, u64 actual, u64 bits)
+{
+	char wanted[TEXT];
+
+	if (actual & bits) {
+		check_passed();
+		return true;
+	}
+	snprintf(wanted, TEXT, "one of the bits %#lx is 1", bits);
+	return value_failed(file, line, text, wanted, actual);
 }
 
 bool check_filled(const char *file, u32 line, const char *text, const volatile void *memory, size_t first, size_t end,
@@ -243,6 +392,28 @@ bool check_filled(const char *file, u32 line, const char *text, const volatile v
 	}
 	check_passed();
 	return true;
+}
+
+typedef u64 u64_anywhere __attribute__((aligned(1), may_alias));
+
+bool check_bytes(const char *file, u32 line, const char *text, const volatile void *memory, const void *expected, size_t size)
+{
+	const volatile u8 *const bytes = memory;
+	const u8 *const wanted_bytes = expected;
+	char wanted[48], found[32];
+	size_t i = 0;
+
+	while (i + 8 <= size && *(const volatile u64_anywhere *)(bytes + i) == *(const u64_anywhere *)(wanted_bytes + i))
+		i += 8;
+	while (i < size && bytes[i] == wanted_bytes[i])
+		i++;
+	if (i == size) {
+		check_passed();
+		return true;
+	}
+	snprintf(wanted, sizeof(wanted), "%#x at byte %#lx of %#lx", wanted_bytes[i], i, size);
+	snprintf(found, sizeof(found), "%#x", bytes[i]);
+	return check_failed(file, line, text, wanted, found);
 }
 
 bool check_fault(const char *file, u32 line, const char *text, const struct fault *fault, u8 vector, u32 error_code)
@@ -325,12 +496,12 @@ static bool note_of_unknown(const char *text)
 	return true;
 }
 
-bool check_true_on_known(const char *file, u32 line, const char *text, bool passed)
+bool check_that_on_known(const char *file, u32 line, const char *text, bool passed, const char *wanted)
 {
 	char found[TEXT];
 
 	if (passed || processor_is_known())
-		return check_true(file, line, text, passed);
+		return check_that(file, line, text, passed, wanted);
 	snprintf(found, sizeof(found), "not so is %s", text);
 	return note_of_unknown(found);
 }
@@ -352,7 +523,8 @@ void tap_leak(const char *name, u64 before, u64 after)
 
 	if (report_skip_reason[0])	/* it ended in its middle: what it changed has been put back, and is no fault of it */
 		return;
-	case_format = NULL;
+	check_case(NULL, (u64[4]){ 0 });
+	row.file = NULL;
 	snprintf(text, TEXT, "the test leaves %s as it was", name);
 	snprintf(wanted, sizeof(wanted), "%#lx", before);
 	snprintf(found, sizeof(found), "%#lx", after);
@@ -361,7 +533,8 @@ void tap_leak(const char *name, u64 before, u64 after)
 
 void tap_unasked(const char *need)
 {
-	case_format = NULL;
+	check_case(NULL, (u64[4]){ 0 });
+	row.file = NULL;
 	check_failed(test->file, test->line, "the test asks for what it uses, by NEEDS() or has()", need,
 		     "used without asking");
 }

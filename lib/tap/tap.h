@@ -8,6 +8,7 @@
 #include "libc/types.h"
 #include "tap/check.h"
 #include "tap/danger.h"
+#include "tap/pending.h"
 #include "tap/walk.h"
 
 /* What surrounds a test. Any member may be NULL. */
@@ -23,6 +24,10 @@ struct fixture {
 	void (*leave)(void);
 	/* What the guest last did, as a YAML value; the empty text if nothing. */
 	void (*describe)(char *to, size_t size);
+	/* A field of the VMCS for people and the runner: "Guest RFLAGS [6820H]". */
+	void (*name_field)(char *to, size_t size, u32 encoding);
+	/* Is what a check with this text has found the value of a field that was just read? */
+	bool (*was_read)(const char *text, u64 value, u32 *encoding);
 };
 
 struct test {
@@ -33,6 +38,7 @@ struct test {
 	const struct fixture *fixture;
 	const char *file;
 	u32 line;
+	bool has_body;		/* the code behind its line is its own: no row of a table */
 } ALIGNED(64);
 
 /*
@@ -45,7 +51,7 @@ struct test {
 	TAP_TEST__(n, fixture_, id_, title_, ##__VA_ARGS__)
 #define TAP_TEST__(n, fixture_, id_, title_, ...)				\
 	static void test_##n(const void *data);					\
-	TAP_ROW__(n, fixture_, id_, title_, .run = test_##n, ##__VA_ARGS__);	\
+	TAP_ROW__(n, fixture_, id_, title_, .run = test_##n, .has_body = true, ##__VA_ARGS__); \
 	static void test_##n(UNUSED const void *data)
 
 /* TAP_ROW(fixture, "id", "title", .run = function, .data = &row, ...); a test without a body of its own. */

@@ -70,6 +70,9 @@ void outcome_format(char *to, size_t size, const struct outcome *outcome)
 		snprintf(to, size, "entry failure %u %s, qualification %#lx", basic, exit_reason_name(basic),
 			 outcome->qualification);
 		break;
+	case OUTCOME_ACCEPTED:
+		snprintf(to, size, "passes the checks on controls and host state");
+		break;
 	case OUTCOME_EXIT:
 		snprintf(to, size, "exit %u %s", basic, exit_reason_name(basic));
 		break;

@@ -3,6 +3,8 @@
 #include "vmx/fields.h"
 #include "vmx/instructions.h"
 
+#include "libc/printf.h"
+
 const struct field_info vmcs_fields[] = {
 #define FIELD(name, encoding, text, ...) { encoding, #name, text, (const u32[]){ __VA_ARGS__ __VA_OPT__(,) 0 } },
 #include "vmx/fields.def"
@@ -61,4 +63,11 @@ const struct field_info *field_find(u32 encoding)
 		if (vmcs_fields[i].encoding == encoding)
 			return &vmcs_fields[i];
 	return NULL;
+}
+
+void field_format(char *to, size_t size, u32 encoding)
+{
+	const struct field_info *const field = field_find(encoding & ~1u);
+
+	snprintf(to, size, "%s%s [%XH]", field ? field->text : "no field of the manual", encoding & 1 ? ", high half" : "", encoding);
 }

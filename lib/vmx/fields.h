@@ -49,5 +49,8 @@ bool field_exists(const struct field_info *field);
  */
 bool field_readable(const struct field_info *field);
 
+/* "Guest RFLAGS [6820H]": for people, and for the runner, which decodes its bits. */
+void field_format(char *to, size_t size, u32 encoding);
+
 /* The row of a full encoding, or NULL. */
 const struct field_info *field_find(u32 encoding);

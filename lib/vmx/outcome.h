@@ -16,6 +16,7 @@ enum outcome_kind {
 	OUTCOME_FAULT,		/* vector, number = error code */
 	OUTCOME_ENTRY_FAILURE,	/* number = exit reason without bit 31, qualification */
 	OUTCOME_EXIT,		/* number = exit reason, qualification */
+	OUTCOME_ACCEPTED,	/* the checks on controls and host state found nothing; the guest state was not to pass */
 };
 
 struct outcome {
@@ -31,6 +32,7 @@ struct outcome {
 #define FAIL_VALID(error)	((struct outcome){ .kind = OUTCOME_FAIL_VALID, .number = (error) })
 #define FAULTS(vector_, code)	((struct outcome){ .kind = OUTCOME_FAULT, .vector = (vector_), .number = (code) })
 #define ENTRY_FAILS(reason, q)	((struct outcome){ .kind = OUTCOME_ENTRY_FAILURE, .number = (reason), .qualification = (q) })
+#define ACCEPTED		((struct outcome){ .kind = OUTCOME_ACCEPTED })
 #define EXITS(reason)		((struct outcome){ .kind = OUTCOME_EXIT, .number = (reason) })
 
 /* The same kind and all that this kind has; the qualification of an exit is not compared. */

@@ -119,6 +119,22 @@ static void field_failed(const char *instruction, u32 field)
 	throw(message);
 }
 
+/* Two are read where a check compares one field with another. */
+static struct {
+	u32 encoding;
+	u64 value;
+} last_reads[2] = { { .encoding = ~0u }, { .encoding = ~0u } };
+
+bool vmcs_last_read(u64 value, u32 *encoding)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(last_reads); i++) {
+		*encoding = last_reads[i].encoding;
+		if (last_reads[i].encoding != ~0u && last_reads[i].value == value)
+			return true;
+	}
+	return false;
+}
+
 u64 vmcs_read(enum vmcs_field field)
 {
 	u64 value = 0;
@@ -127,6 +143,9 @@ u64 vmcs_read(enum vmcs_field field)
 	asm volatile("vmread %2, %0" : "=rm"(value), "=@ccbe"(failed) : "r"(lacks_field(field)) : "memory");
 	if (failed)
 		field_failed("VMREAD", field);
+	last_reads[1] = last_reads[0];
+	last_reads[0].encoding = field;
+	last_reads[0].value = value;
 	return value;
 }
 

@@ -43,6 +43,9 @@ u64 vmcs_current(void);
 u64 vmcs_read(enum vmcs_field field);
 void vmcs_write(enum vmcs_field field, u64 value);
 
+/* Which of the last few fields that vmcs_read() read had this value: for a check that names what it has found. */
+bool vmcs_last_read(u64 value, u32 *encoding);
+
 /*
  * Set or clear controls, any words mixed: vmcs_set_controls(PROC_HLT_EXITING,
  * PROC2_ENABLE_VPID). Setting one of a secondary word activates that word.

@@ -74,7 +74,8 @@ struct entry_check {
 void entry_check_run(const void *row);
 
 /* Rows of a table in a TEST, when they need several preparations: ENTRY_VALUES(FIELDS(...), .bad = ...). */
-#define ENTRY_VALUES(...) entry_check_run(&(const struct entry_check){ __VA_ARGS__ })
+#define ENTRY_VALUES(...) entry_values(HERE, &(const struct entry_check){ __VA_ARGS__ })
+void entry_values(const char *file, u32 line, const struct entry_check *row);
 
 /*
  * A control that another one must accompany: with `control` 1 and `needed` 0 VM entry
@@ -98,18 +99,21 @@ void entry_dependency_run(const void *row);
 /*
  * Try to enter as the VMCS is. Before it, the VM-instruction error is made another
  * one (12), so that a stale number is no VMfail. With `checks_only` guest RFLAGS is
- * 0 meanwhile: a VMCS that is legal up to the guest state gives ENTRY_FAILS(33, 0), whatever qualification it has.
+ * 0 meanwhile: a VMCS that is legal up to the guest state ends in entry failure 33, which is the outcome ACCEPTED here.
  */
 struct outcome entry_attempt(bool checks_only);
+
+/* What an entry with guest RFLAGS = 0 came to: its failure 33 is ACCEPTED. For a test that enters by code of its own. */
+struct outcome entry_of_illegal_guest(struct outcome outcome);
+
+/* With guest RFLAGS = 0, for a test of the refusal itself: ENTRY_FAILS(33, 0), whatever qualification it has. */
+struct outcome entry_attempt_with_illegal_guest(void);
 
 /* Make the next entry stop the guest at once, whatever its state is; part of what ENTRY_CHECK does. */
 void entry_stop_guest_at_once(void);
 
-/* The outcome of entry_attempt(true) says that the checks on controls and host state found nothing. */
-#define ACCEPTED ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0)
-
-/* The outcome of entry_attempt is this refusal; or the VMCS is accepted (controls_only: as above). */
-#define expect_refused(outcome, refused)	expect_outcome(outcome, refused)
+/* The outcome of entry_attempt is this refusal. */
+#define expect_refused(outcome, refused)	check_outcome(HERE, "VM entry", outcome, refused)
 /* VMfailValid with error 7 or 8: where the manual leaves the order of the two checks open. */
 #define expect_refused_7_or_8(outcome)		check_refused_7_or_8(HERE, outcome)
 bool check_refused_7_or_8(const char *file, u32 line, struct outcome outcome);

@@ -188,7 +188,7 @@ bool check_reserved_refused(const char *file, u32 line)
 
 	if (!taken || processor_is_known())
 		return check_guest_state_of(file, line, false, 0, outcome);
-	check_true_on_known(file, line, "the refusal of a reserved bit", false);
+	check_that_on_known(file, line, "the refusal of a reserved bit", false, "VM entry refuses it");
 	return check_guest_state_of(file, line, true, 0, outcome);
 }
 

@@ -5,6 +5,7 @@
 #include "x86/user.h"
 
 #include "libc/printf.h"
+#include "libc/string.h"
 
 enum { TEXT = 160 };
 
@@ -100,6 +101,12 @@ static void describe(char *to, size_t size)
 	exit_describe(to, size, &guest.outcome);
 }
 
+/* vmcs_read(...) in the text of a check: the value is what it gave. */
+static bool was_read(const char *text, u64 value, u32 *encoding)
+{
+	return !strncmp(text, "vmcs_read(", 10) && vmcs_last_read(value, encoding);
+}
+
 const struct fixture vmx_fixture = {
 	.usable = usable,
 	.need = need,
@@ -107,6 +114,8 @@ const struct fixture vmx_fixture = {
 	.end = end,
 	.leave = leave,
 	.describe = describe,
+	.name_field = field_format,
+	.was_read = was_read,
 };
 
 /* What the last entry came to, for a failed check: the fault too, if the guest ended in one. */
@@ -160,7 +169,8 @@ bool check_exit(const char *file, u32 line, u32 reason, const struct expected_ex
 		const u64 value = *(const u64 *)((const char *)expected + exit_details[i].offset);
 
 		if (value != NOT_LOOKED_AT)
-			passed &= check_equal(file, line, exit_details[i].name, vmcs_read(exit_details[i].field), value);
+			passed &= check_field(file, line, exit_details[i].name, exit_details[i].field,
+					      vmcs_read(exit_details[i].field), value);
 	}
 	return passed;
 }
@@ -199,4 +209,16 @@ bool check_outcome(const char *file, u32 line, const char *text, struct outcome 
 	outcome_format(wanted, TEXT, &expected);
 	outcome_format(found, TEXT, &actual);
 	return check_failed(file, line, text, wanted, found);
+}
+
+bool check_fail_valid(const char *file, u32 line, const char *text, struct outcome actual)
+{
+	char found[TEXT];
+
+	if (actual.kind == OUTCOME_FAIL_VALID) {
+		check_passed();
+		return true;
+	}
+	outcome_format(found, TEXT, &actual);
+	return check_failed(file, line, text, "VMfailValid", found);
 }

@@ -58,6 +58,7 @@ struct expected_exit {
 	_Pragma("GCC diagnostic pop")							\
 	check_exit(HERE, reason, &expected_);						\
 })
+#define require_exit(reason, ...) check_required(expect_exit(reason, ##__VA_ARGS__))
 
 /* The last entry ran the guest's function to its end. */
 #define expect_guest_done()		check_guest_done(HERE)
@@ -70,7 +71,11 @@ struct expected_exit {
 #define expect_outcome(actual, expected)	check_outcome(HERE, #actual, actual, expected)
 #define require_outcome(actual, expected)	check_required(check_outcome(HERE, #actual, actual, expected))
 
+/* An instruction ends in VMfailValid, with whatever error number. */
+#define expect_fail_valid(actual)	check_fail_valid(HERE, #actual, actual)
+
 bool check_exit(const char *file, u32 line, u32 reason, const struct expected_exit *expected);
 bool check_guest_done(const char *file, u32 line);
 bool check_guest_fault(const char *file, u32 line, u8 vector, u32 error_code);
 bool check_outcome(const char *file, u32 line, const char *text, struct outcome actual, struct outcome expected);
+bool check_fail_valid(const char *file, u32 line, const char *text, struct outcome actual);

@@ -14,7 +14,7 @@
 
 static void do_nothing(void)
 {
-	expect(true);
+	expect(true, "nothing");
 }
 
 static void do_fail(void)
@@ -51,9 +51,9 @@ static void do_hang(void)
 static void do_fail_and_hang(void)
 {
 	CASE("turn %u", 1);
-	expect(false);
+	expect(false, "what can not be");
 	CASE("turn %u", 23);
-	expect(false);
+	expect(false, "what can not be");
 	do_hang();
 }
 
@@ -81,7 +81,7 @@ static void do_exception(void)
 
 static void do_leak(void)
 {
-	expect(true);
+	expect(true, "nothing");
 	write_cr8(5);
 }
 
@@ -90,7 +90,7 @@ enum { LEFT_VECTOR = 0x61 };
 /* It pends when the test ends. */
 static void do_leave_request(void)
 {
-	expect(interrupt_pend(LEFT_VECTOR));
+	expect_pend(LEFT_VECTOR);
 }
 
 /* What such a test leaves is put back, and not charged to it. */
@@ -107,7 +107,7 @@ static void ends_without_eoi(UNUSED struct exception_frame *frame)
 
 static void do_leave_in_service(void)
 {
-	expect(interrupt_pend(LEFT_VECTOR));
+	expect_pend(LEFT_VECTOR);
 	interrupt_handle(LEFT_VECTOR, ends_without_eoi);
 	interrupts_on();
 	wait_until(apic_in_service(LEFT_VECTOR), WAIT_MS);
@@ -120,7 +120,7 @@ static void do_leave_timer(void)
 	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
 	apic_write(APIC_LVT_TIMER, LEFT_VECTOR);
 	apic_write(APIC_TIMER_INITIAL, 1000000);
-	expect(true);
+	expect(true, "nothing");
 }
 
 static void do_garbage(void)
@@ -128,7 +128,7 @@ static void do_garbage(void)
 	static const char bytes[] = "\xff\x00\x80ok 9 - \x1b[2J\r\r\x01 not a line of TAP \xfe\n";
 
 	console_write(bytes, sizeof(bytes) - 1);
-	expect(true);
+	expect(true, "nothing");
 }
 
 static void do_stop_in_line(void)
@@ -141,7 +141,7 @@ static void do_flood(void)
 {
 	for (int i = 0; i < 4000; i++)
 		print("# a line that says nothing, and says it again and again\n");
-	expect(true);
+	expect(true, "nothing");
 }
 
 /* What the test in the middle does. */
@@ -202,7 +202,7 @@ bool tap_image_word(const char *word)
 
 TEST("self.first", "a test that passes, before the fault")
 {
-	expect(true);
+	expect(true, "nothing");
 }
 
 TEST("self.middle", "the test that does what fault= asks for")
@@ -213,5 +213,5 @@ TEST("self.middle", "the test that does what fault= asks for")
 TEST("self.last", "a test that passes, behind the fault: no interrupt comes")
 {
 	let_interrupts_in();
-	expect(true);
+	expect(true, "nothing");
 }

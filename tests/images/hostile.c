@@ -29,7 +29,7 @@ static void take(u8 vector)
 PLAIN_TEST("self.wrong.ipi", "an interrupt sent to itself has been requested at the next instruction")
 {
 	apic_send_ipi_self(SOME_VECTOR);
-	expect(apic_requested(SOME_VECTOR));
+	expect_requested(SOME_VECTOR);
 	take(SOME_VECTOR);
 }
 
@@ -56,7 +56,7 @@ PLAIN_TEST("self.wrong.gap", "two reads of the TSC, one behind the other, are ne
 
 		apart |= rdtsc() - start > most;
 	}
-	expect(!apart);
+	expect(!apart, "no two reads are so far apart");
 }
 
 PLAIN_TEST("self.wrong.tsc", "the TSC has not counted to 2^62 since the reset")
@@ -90,7 +90,7 @@ PLAIN_TEST("self.wrong.late", "another processor has begun to work two milliseco
 	other_tsc = 0;
 	on_cpu_start(1, read_other_tsc, NULL);
 	delay_us(2000);
-	expect(other_tsc != 0);
+	expect_ne(other_tsc, 0);
 	on_cpu_wait(1);
 }
 
@@ -141,7 +141,7 @@ PLAIN_TEST("self.wrong.hypervisor", "no hypervisor says that it is there, and if
 {
 	const struct cpuid c = cpuid(0x40000000, 0);
 
-	expect(!has_feature(FEATURE_HYPERVISOR) || c.ebx == 0x54474354);
+	expect(!has_feature(FEATURE_HYPERVISOR) || c.ebx == 0x54474354, "no hypervisor, or TCG");
 }
 
 /* Its value is 0 again when tests begin: machine_quiet() has written that. */
@@ -180,12 +180,12 @@ PLAIN_TEST("self.wrong.ids", "the N-th processor has the APIC id N")
 
 PLAIN_TEST("self.wrong.memory", "there is RAM at 32 MiB, and for 16 MiB from there on")
 {
-	expect(memory_is_ram(32 << 20, 48 << 20));
+	expect(memory_is_ram(32 << 20, 48 << 20), "there is RAM from 32 MiB to 48 MiB");
 }
 
 PLAIN_TEST("self.wrong.low_memory", "there is RAM at 8000H")
 {
-	expect(memory_is_ram(0x8000, 0x9000));
+	expect(memory_is_ram(0x8000, 0x9000), "there is RAM at 8000H");
 }
 
 static void some_code(void)
@@ -211,7 +211,7 @@ PLAIN_TEST("self.wrong.pit", "the PIT says what it was told")
 PLAIN_TEST("self.wrong.firmware", "nobody has told the PIT to interrupt again and again")
 {
 	outb(0x43, 0xe2);		/* latch the status of channel 0 */
-	expect(((inb(0x40) >> 1) & 3) != 2);
+	expect_ne((inb(0x40) >> 1) & 3, 2);
 }
 
 PLAIN_TEST("self.wrong.hpet", "the first comparator of the HPET is as a reset leaves it")
@@ -226,11 +226,11 @@ static bool set_by_first;
 PLAIN_TEST("self.wrong.order_first", "a test that leaves something for the next one")
 {
 	for (int i = 0; i < 10; i++)
-		expect(true);
+		expect(true, "nothing");
 	set_by_first = true;
 }
 
 PLAIN_TEST("self.wrong.order_second", "a test that needs what the one before has left")
 {
-	expect(set_by_first);
+	expect(set_by_first, "the first test ran before");
 }

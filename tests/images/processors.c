@@ -86,11 +86,11 @@ static bool all_others_have(u32 count)
 
 TEST("self.cpus.parked", "the others are parked, as many as parked= says, and survive an NMI to all", NEEDS(NEED_CPUS(2)))
 {
-	expect(wait_for_other(ap_parked >= wanted_parked, WAIT_MS));
+	expect(wait_for_other(ap_parked >= wanted_parked, WAIT_MS), "so many processors are parked as parked= says");
 	interrupt_handle(VECTOR_NMI, count_nmi);
 	for (u32 count = 1; count <= 3; count++) {
 		apic_send_ipi_others(APIC_DELIVERY_NMI);
-		expect(wait_for_other(all_others_have(count), WAIT_MS));
+		expect(wait_for_other(all_others_have(count), WAIT_MS), "all other processors have counted");
 	}
 	delay_us(1000);
 	expect_eq(ap_parked, wanted_parked);
@@ -102,7 +102,7 @@ TEST("self.cpus.interrupts_left_on", "no wake-up is lost behind a work that left
 	/* The next one at once: between the end of a work and its sleep is where it could be lost. */
 	for (u32 i = 0; i < 20000; i++) {
 		on_cpu_start(1, leave_interrupts_on, NULL);
-		if (!expect(wait_until(on_cpu_done(1), WAIT_MS)))
+		if (!expect(wait_until(on_cpu_done(1), WAIT_MS), "the processor comes back in time"))
 			break;
 	}
 }
@@ -111,9 +111,9 @@ TEST("self.cpus.lost", "a processor that does not come back is named, and gets n
 {
 	on_cpu_start(1, stay_for_ever, NULL);
 	struct fault fault = TRY(on_cpu_wait_within(1, 20));
-	expect(fault.thrown && !strcmp(fault.thrown, "processor 1 does not come back"));
+	expect(fault.thrown && !strcmp(fault.thrown, "processor 1 does not come back"), "thrown: processor 1 does not come back");
 	fault = TRY(on_cpu_start(1, do_nothing, NULL));
-	expect(fault.thrown && !strcmp(fault.thrown, "processor 1 is still at other work"));
+	expect(fault.thrown && !strcmp(fault.thrown, "processor 1 is still at other work"), "thrown: processor 1 is still at other work");
 }
 
 TEST("self.cpus.recalled", "it is started afresh before the next test", NEEDS(NEED_CPUS(2)))
@@ -156,11 +156,11 @@ TEST("self.cpus.left_out", "one that cannot be started afresh is left out, and t
 
 	on_cpu_start(1, hide, NULL);
 	const struct fault fault = TRY(on_cpu_wait_within(1, 20));
-	expect(fault.thrown && !strcmp(fault.thrown, "processor 1 does not come back"));
+	expect(fault.thrown && !strcmp(fault.thrown, "processor 1 does not come back"), "thrown: processor 1 does not come back");
 	cpus_recall();
 	expect_eq(cpus_lost(), 1);
 	expect_eq(cpus_online(), wanted_online - 1);
-	expect(cpu_number(1) == last && cpu_number(wanted_online - 1) == second);
+	expect(cpu_number(1) == last && cpu_number(wanted_online - 1) == second, "the last processor has the number of the one that is left out");
 	expect_that_all_work();
 }
 

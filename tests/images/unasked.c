@@ -49,7 +49,7 @@ TEST("self.asked.has", "a control that is asked for in the test's middle")
 	if (has(PROC_PAUSE_EXITING))
 		use_pause_exiting();
 	else
-		expect(!has(PROC_PAUSE_EXITING));
+		expect(!has(PROC_PAUSE_EXITING), "the processor lacks the control");
 }
 
 TEST("self.asked.implied", "a control without which no processor has the one that is needed",

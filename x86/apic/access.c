@@ -31,7 +31,7 @@ static void expect_every_access_exits(u32 type, bool tpr_shadow)
 				expect_eq(guest.regs.rcx, ~0ull);
 		}
 	}
-	expect(access_page_is_untouched());
+	expect_access_page_untouched();
 }
 
 TEST("apic.access.read_exit", "A read of the APIC-access page exits with its offset, type 0",
@@ -41,7 +41,7 @@ TEST("apic.access.read_exit", "A read of the APIC-access page exits with its off
 	expect_every_access_exits(ACCESS_READ, false);
 	use_virtual_page();
 	expect_every_access_exits(ACCESS_READ, true);
-	expect(virtual_page_is_filled());
+	expect_virtual_page_filled();
 }
 
 TEST("apic.access.write_exit", "A write to the APIC-access page exits with its offset, type 1",
@@ -51,7 +51,7 @@ TEST("apic.access.write_exit", "A write to the APIC-access page exits with its o
 	expect_every_access_exits(ACCESS_WRITE, false);
 	use_virtual_page();
 	expect_every_access_exits(ACCESS_WRITE, true);
-	expect(virtual_page_is_filled());
+	expect_virtual_page_filled();
 }
 
 TEST("apic.access.tpr_read", "A read of offset 080H returns VTPR from the virtual-APIC page",
@@ -70,7 +70,7 @@ TEST("apic.access.tpr_read", "A read of offset 080H returns VTPR from the virtua
 			expect_bits(guest.regs.rcx, accesses[i].mask, vtpr);
 			expect_eq(*virtual_register(APIC_TPR), vtpr);
 		}
-	expect(access_page_is_untouched());
+	expect_access_page_untouched();
 }
 
 TEST("apic.access.tpr_no_shadow", "Without TPR shadow an access to offset 080H exits too",
@@ -85,7 +85,7 @@ TEST("apic.access.tpr_no_shadow", "Without TPR shadow an access to offset 080H e
 		expect_exit(EXIT_APIC_ACCESS, .qualification = ACCESS_WRITE | APIC_TPR,
 			    .rip = (u64)accesses[i].write);
 	}
-	expect(access_page_is_untouched());
+	expect_access_page_untouched();
 }
 
 static void expect_memory_read_at(const struct access *access, u64 guest_address, const u8 *page, u32 offset)
@@ -143,7 +143,7 @@ TEST("apic.access.off", "Without virtualize APIC accesses the page is plain memo
 
 	use_virtual_page();
 	expect_plain_memory(GUEST_APIC, access_page);
-	expect(virtual_page_is_filled());
+	expect_virtual_page_filled();
 }
 
 /* No writes: while it runs a guest must not modify what its VMCS points to ("Software Access to Related Structures"). */
@@ -153,8 +153,8 @@ TEST("apic.access.maps_not_vapic", "A read of the virtual-APIC page itself is on
 	use_access_page();
 	use_virtual_page();
 	expect_memory_read(GUEST_VIRTUAL, virtual_page);
-	expect(virtual_page_is_filled());
-	expect(access_page_is_untouched());
+	expect_virtual_page_filled();
+	expect_access_page_untouched();
 
 	/* Through the APIC-access page the same read is one of a register, or exits. */
 	guest_read_at(ACCESS_32, GUEST_APIC + APIC_TPR);
@@ -183,8 +183,8 @@ TEST("apic.access.width", "An access wider than 32 bits, or not within 3:0 of it
 			expect_exit(EXIT_APIC_ACCESS, .qualification = ACCESS_WRITE | offset);
 		}
 	}
-	expect(virtual_page_is_filled());
-	expect(access_page_is_untouched());
+	expect_virtual_page_filled();
+	expect_access_page_untouched();
 }
 
 TEST("apic.access.fetch_exit", "A fetch from the APIC-access page exits with its offset, type 2",

@@ -43,12 +43,9 @@ void use_access_page(void)
 	page_map(GUEST_APIC, physical_address(access_page), PAGE_PRESENT | PAGE_WRITE);
 }
 
-bool access_page_is_untouched(void)
+bool check_access_page(const char *file, u32 line)
 {
-	for (u32 i = 0; i < PAGE_SIZE; i += 8)
-		if (*(u64 *)(access_page + i) != 0x5a5a5a5a5a5a5a5a)
-			return false;
-	return true;
+	return check_filled(file, line, "the APIC-access page", access_page, 0, PAGE_SIZE, 0x5a);
 }
 
 /* What fill_virtual_page writes: made once. */
@@ -72,14 +69,9 @@ void refill_register(u32 offset)
 	memcpy(virtual_page + offset, filling() + offset, 4);
 }
 
-bool virtual_page_is_filled(void)
+bool check_virtual_page(const char *file, u32 line)
 {
-	const u8 *bytes = filling();
-
-	for (u32 i = 0; i < PAGE_SIZE; i += 8)
-		if (*(volatile u64 *)(virtual_page + i) != *(const u64 *)(bytes + i))
-			return false;
-	return true;
+	return check_bytes(file, line, "the virtual-APIC page", virtual_page, filling(), PAGE_SIZE);
 }
 
 void use_virtual_page(void)

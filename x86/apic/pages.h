@@ -24,9 +24,11 @@ void use_access_page(void);
 /* "Use TPR shadow" with threshold 0; byte at offset i of the page is i * 7 + i / 256 * 13 (mod 256). */
 void use_virtual_page(void);
 void fill_virtual_page(void);
-bool virtual_page_is_filled(void);	/* as fill_virtual_page left it */
+#define expect_virtual_page_filled() check_virtual_page(HERE)	/* as fill_virtual_page left it */
+bool check_virtual_page(const char *file, u32 line);
 void refill_register(u32 offset);	/* one register, as fill_virtual_page does */
-bool access_page_is_untouched(void);
+#define expect_access_page_untouched() check_access_page(HERE)
+bool check_access_page(const char *file, u32 line);
 
 /* A 32-bit register of the virtual-APIC page. */
 static inline volatile u32 *virtual_register(u32 offset)

@@ -20,7 +20,7 @@ static void post(u8 physical_vector)
 	descriptor.pir[0x31 / 64] |= BIT(0x31 % 64);
 	descriptor.pir[0x7f / 64] |= BIT(0x7f % 64);
 	descriptor.pir[0xc0 / 64] |= BIT(0xc0 % 64);
-	require(interrupt_pend(physical_vector));
+	require_pend(physical_vector);
 }
 
 static void use_posted_interrupts(void)
@@ -101,7 +101,7 @@ TEST("apic.posted.eoi", "Processing writes EOI to the local APIC",
 		post(NOTIFICATION);
 		run_with_posted(RFLAGS_FIXED);
 		expect_guest_done();
-		expect(!apic_requested(NOTIFICATION));
-		expect(!apic_in_service(NOTIFICATION));
+		expect_not_requested(NOTIFICATION);
+		expect_not_in_service(NOTIFICATION);
 	}
 }

@@ -66,8 +66,8 @@ static void run_reads(bool virtualized)
 			expect_bits(guest.regs.rcx, access->mask, memory);
 		}
 	}
-	expect(virtual_page_is_filled());
-	expect(access_page_is_untouched());
+	expect_virtual_page_filled();
+	expect_access_page_untouched();
 }
 
 TEST("apic.regvirt.read", "A read of a virtualized register returns what the virtual-APIC page holds",
@@ -103,7 +103,7 @@ TEST("apic.regvirt.write_trap", "A write to a virtualized register is stored and
 		guest_write_at(ACCESS_32, GUEST_APIC + reg, value);
 		if (!write_is_virtualized(reg)) {
 			expect_exit(EXIT_APIC_ACCESS, .qualification = ACCESS_WRITE | reg, .rip = (u64)ACCESS_32->write);
-			expect(virtual_page_is_filled());
+			expect_virtual_page_filled();
 		} else if (reg == APIC_TPR) {
 			expect_guest_done();	/* threshold 0 */
 			expect_eq(*virtual_register(reg), (u8)value);
@@ -111,13 +111,13 @@ TEST("apic.regvirt.write_trap", "A write to a virtualized register is stored and
 			expect_exit(EXIT_APIC_WRITE, .qualification = reg, .rip = (u64)ACCESS_32->behind_write);
 			expect_eq(*virtual_register(reg), value);
 			refill_register(reg);
-			expect(virtual_page_is_filled());
+			expect_virtual_page_filled();
 			/* The guest goes on behind the instruction. */
 			guest_resume();
 			expect_guest_done();
 		}
 	}
-	expect(access_page_is_untouched());
+	expect_access_page_untouched();
 
 	/* Narrow writes, with the offset of their first byte; what crosses the end of the register exits before. */
 	for (size_t i = 0; i < ARRAY_SIZE(accesses); i++)
@@ -135,7 +135,7 @@ TEST("apic.regvirt.write_trap", "A write to a virtualized register is stored and
 					expect_eq(virtual_page[offset + byte], (u8)(0x1122334455667788 >> 8 * byte));
 				refill_register(APIC_SVR);
 			}
-			expect(virtual_page_is_filled());
+			expect_virtual_page_filled();
 		}
 }
 
@@ -152,6 +152,6 @@ TEST("apic.regvirt.icr_hi", "A write to 310H keeps bits 31:24 alone and does not
 		expect_guest_done();
 		expect_eq(*virtual_register(APIC_ICR_HIGH), value & 0xff000000);
 		refill_register(APIC_ICR_HIGH);
-		expect(virtual_page_is_filled());
+		expect_virtual_page_filled();
 	}
 }

@@ -29,7 +29,7 @@ TEST("apic.tprshadow.mmio_threshold", "A write to offset 080H sets VTPR, and exi
 			expect_eq(*virtual_register(APIC_TPR), value & 0xff);
 			expect_eq(read_cr8(), 0);
 		}
-	expect(access_page_is_untouched());
+	expect_access_page_untouched();
 }
 
 /* At VM entry, whatever blocks interrupts in the guest. */

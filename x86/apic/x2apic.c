@@ -138,7 +138,7 @@ TEST("apic.x2apic.regs", "With register virtualization RDMSR 800H-8FFH reads 8 b
 		expect_exit(EXIT_VMCALL);
 		expect_eq(value_read(), *(u64 *)(virtual_page + (msr & 0xff) * 16));
 	}
-	expect(virtual_page_is_filled());
+	expect_virtual_page_filled();
 	if (apic_is_x2apic())
 		return;
 
@@ -175,7 +175,7 @@ TEST("apic.x2apic.regs", "With register virtualization RDMSR 800H-8FFH reads 8 b
 		else
 			expect_guest_fault(VECTOR_GP, 0);
 	}
-	expect(virtual_page_is_filled());
+	expect_virtual_page_filled();
 }
 
 static void use_x2apic_interrupts(void)

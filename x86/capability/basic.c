@@ -47,7 +47,7 @@ TEST("cap.basic.size", "A VMXON or VMCS region takes from 1 to 4096 bytes, and n
 	const u64 address = physical_address(region);
 	const u32 size = region_size();
 
-	require(size > 0 && size <= PAGE_SIZE);
+	require_between(1, size, PAGE_SIZE);
 
 	memset(pages, CANARY, 3 * PAGE_SIZE);
 	memset(region, 0, size);
@@ -88,7 +88,7 @@ TEST("cap.basic.memtype", "IA32_VMX_BASIC[53:50] is 0 (uncacheable) or 6 (write 
 {
 	const u64 memory_type = rdmsr(IA32_VMX_BASIC) >> 50 & 0xf;
 
-	expect(memory_type == 0 || memory_type == 6);
+	expect_either(memory_type, 0, 6);
 }
 
 /* Bit 60 is about SEAMRET. */

@@ -12,7 +12,7 @@ TEST("cap.cr0fixed.pe_ne_pg", "CR0.PE, CR0.NE and CR0.PG are fixed to 1, also wh
 {
 	const u64 bits = CR0_PE | CR0_NE | CR0_PG;
 
-	expect_on_known((rdmsr(IA32_VMX_CR0_FIXED0) & bits) == bits);
+	expect_on_known((rdmsr(IA32_VMX_CR0_FIXED0) & bits) == bits, "PE, NE and PG are 1 in IA32_VMX_CR0_FIXED0");
 	expect_bits(rdmsr(IA32_VMX_CR0_FIXED1), read_cr0() & bits, bits);
 }
 
@@ -48,7 +48,7 @@ TEST("cap.cr4fixed.matches_cpuid", "A bit of CR4 whose feature CPUID enumerates 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		CASE("CR4 bit %#lx", rows[i].bit);
 		if (has_feature(rows[i].feature))
-			expect_on_known(fixed1 & rows[i].bit);
+			expect_on_known(fixed1 & rows[i].bit, "the bit is 1 in IA32_VMX_CR4_FIXED1");
 	}
 }
 
@@ -69,7 +69,7 @@ TEST("cap.enum.highest_index", "IA32_VMX_VMCS_ENUM[9:1] is the highest index of 
 				highest = index;
 		}
 	}
-	expect(highest > 0);
+	expect_at_least(highest, 1);
 	expect_eq(reported, highest);
 }
 
@@ -83,8 +83,8 @@ TEST("cap.ept.consistency", "Where there is EPT, there is a page-walk length and
 {
 	const u64 cap = rdmsr(IA32_VMX_EPT_VPID_CAP);
 
-	expect(cap & (BIT(6) | BIT(7)));
-	expect(cap & (BIT(8) | BIT(14)));
+	expect_one_set(cap, BIT(6) | BIT(7));
+	expect_one_set(cap, BIT(8) | BIT(14));
 }
 
 /* Bits 53:48 are the largest HLAT prefix size. */

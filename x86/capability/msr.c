@@ -49,7 +49,7 @@ static void expect_read_only(u32 msr)
 
 		CASE("MSR %#lx = %#lx", msr, values[i]);
 		expect_fault(fault, VECTOR_GP, 0);
-		expect(try_rdmsr(msr, &after).raised == !exists);
+		expect_eq(try_rdmsr(msr, &after).raised, !exists);
 		expect_eq(after, value);
 	}
 }
@@ -132,7 +132,7 @@ TEST("cap.featctl.write_locked", "WRMSR to IA32_FEATURE_CONTROL raises #GP(0) on
 	const u64 value = rdmsr(IA32_FEATURE_CONTROL);
 	const u64 values[] = { value, 0, value & ~(u64)FEATURE_CONTROL_LOCK, value ^ FEATURE_CONTROL_OUTSIDE_SMX };
 
-	require(value & FEATURE_CONTROL_LOCK);
+	require(value & FEATURE_CONTROL_LOCK, "the lock bit of IA32_FEATURE_CONTROL is 1");
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		const struct fault fault = try_wrmsr(IA32_FEATURE_CONTROL, values[i]);
 

@@ -29,7 +29,7 @@ static u64 rip_of_interrupt(u32 interruptibility)
 {
 	interrupt_handle(VECTOR, note_rip);
 	interrupted_rip = 0;
-	require(interrupt_pend(VECTOR));
+	require_pend(VECTOR);
 	enter_blocked(interruptibility);
 	expect_guest_done();
 	if (apic_in_service(VECTOR))
@@ -41,7 +41,7 @@ static u64 rip_of_interrupt(u32 interruptibility)
 static void expect_interrupt_exits(u32 interruptibility)
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	require(interrupt_pend(VECTOR));
+	require_pend(VECTOR);
 	enter_blocked(interruptibility);
 	expect_exit(EXIT_EXTERNAL_INTERRUPT);
 	if (interruptibility && vmcs_read(GUEST_RIP) != (u64)guest_start)

@@ -32,7 +32,7 @@ static void pend_nmi(void)
 	vmcs_write(GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
 	guest_run(guest_sends_nmi);
-	require(guest.outcome.number == EXIT_EXCEPTION_OR_NMI);
+	require_exit(EXIT_EXCEPTION_OR_NMI);
 	nmi_pend();
 }
 
@@ -53,7 +53,7 @@ static void expect_exiting_interrupt_wakes(void)
 {
 	CASE("an interrupt that exits");
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	require(interrupt_pend(VECTOR));
+	require_pend(VECTOR);
 	enter_inactive(ACTIVITY_HLT);
 	expect_exit(EXIT_EXTERNAL_INTERRUPT, .rip = (u64)guest_start);
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
@@ -74,7 +74,7 @@ TEST("after.activity.hlt", "an entry to HLT halts until an interrupt",
 	CASE("an interrupt for the guest");
 	let_guest_use_apic();
 	interrupt_handle(VECTOR, interrupt_counter);
-	require(apic_requested(VECTOR) || interrupt_pend(VECTOR));	/* what exited waits still */
+	require(apic_requested(VECTOR) || interrupt_pend(VECTOR), "an interrupt pends");	/* what exited waits still */
 	enter_inactive(ACTIVITY_HLT);
 	expect_guest_done();
 	expect_eq(interrupt_count[VECTOR], 1);
@@ -86,11 +86,11 @@ TEST("after.activity.shutdown", "an entry to shutdown holds external interrupts"
 	   PIN_EXTERNAL_INTERRUPT_EXITING))
 {
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	require(interrupt_pend(VECTOR));
+	require_pend(VECTOR);
 	arm_timer(TIMER_TICKS);
 	enter_inactive(ACTIVITY_SHUTDOWN);
 	expect_exit(EXIT_PREEMPTION_TIMER, .rip = (u64)guest_start);
-	expect(apic_requested(VECTOR));
+	expect_requested(VECTOR);
 	take_pending(VECTOR);
 }
 

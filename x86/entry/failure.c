@@ -29,7 +29,7 @@ static void fail_by(u32 reason)
 		expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_MSR_LOADING, 1));
 		vmcs_write(VM_ENTRY_MSR_LOAD_COUNT, 0);
 	} else {
-		expect_outcome(entry_attempt(true), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+		expect_outcome(entry_attempt_with_illegal_guest(), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
 	}
 }
 
@@ -76,7 +76,7 @@ TEST("fail.exit_qual", "the qualification of reason 33 is 0, but 2 for a PDPTE a
 {
 	entry_stop_guest_at_once();
 	CASE("RFLAGS");
-	expect_outcome(entry_attempt(true), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	expect_outcome(entry_attempt_with_illegal_guest(), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
 	CASE("activity state");
 	vmcs_write(GUEST_ACTIVITY_STATE, 4);
 	expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
@@ -174,7 +174,7 @@ static void expect_area_kept(enum field_type type, u32 reason)
 {
 	static u64 before[MOST_FIELDS];
 
-	require(vmcs_field_count <= MOST_FIELDS);
+	require_between(1, vmcs_field_count, MOST_FIELDS);
 	for (u32 i = 0; i < vmcs_field_count; i++)
 		if (field_type(vmcs_fields[i].encoding) == type && field_readable(&vmcs_fields[i]))
 			before[i] = vmcs_read(vmcs_fields[i].encoding);
@@ -346,7 +346,7 @@ TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what i
 	entry_stop_guest_at_once();
 	nmis_while_blocked = 0;
 	interrupt_handle(VECTOR_NMI, fail_in_nmi_handler);
-	expect(nmi_arrives());
+	expect(nmi_arrives(), "an NMI that is sent now is taken: NMIs are not blocked");
 	wait_until(interrupt_count[VECTOR_NMI] >= 2, WAIT_MS);
 	wait_for_nothing();
 	CASE("NMIs in the handler of an NMI, and behind it");
@@ -360,7 +360,7 @@ TEST("fail.nmi_blocking_kept", "blocking by NMI is after an entry failure what i
 		vmcs_clear_controls(PIN_VIRTUAL_NMIS, PROC_NMI_WINDOW_EXITING);
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
-		expect(nmi_arrives());
+		expect(nmi_arrives(), "an NMI that is sent now is taken: NMIs are not blocked");
 		unblock_nmi();
 	}
 }

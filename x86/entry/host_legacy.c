@@ -58,7 +58,7 @@ static struct outcome legacy_attempt(void)
 		return FAIL_INVALID;
 	if (legacy.launch_flags)
 		return FAIL_VALID(legacy.error);
-	return ENTRY_FAILS(legacy.reason & 0x7fffffff, 0);
+	return entry_of_illegal_guest(ENTRY_FAILS(legacy.reason & 0x7fffffff, 0));
 }
 
 TEST("entry.host.hass.lma0_ctl1",

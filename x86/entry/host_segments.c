@@ -161,7 +161,8 @@ static struct outcome fail_with_host_rsp(u64 rsp, u64 *loaded)
 		     : "=&a"(flags), [own] "+m"(own_rsp), [seen] "+m"(seen_rsp)
 		     : [host_rip] "r"((u64)HOST_RIP) : "memory", "cc");
 	*loaded = seen_rsp;
-	return flags ? outcome_from_rflags(flags) : ENTRY_FAILS(vmcs_read(EXIT_REASON) & 0x7fffffff, 0);
+	return flags ? outcome_from_rflags(flags) :
+	       entry_of_illegal_guest(ENTRY_FAILS(vmcs_read(EXIT_REASON) & 0x7fffffff, 0));
 }
 
 TEST("entry.host.rsp.unchecked", "host RSP is not looked at: any value is loaded as it is")

@@ -35,16 +35,16 @@ TEST("inject.extint_no_ack", "an injected external interrupt neither asks nor ch
 	static const u8 injected[] = { REQUESTED, OTHER, 0xe1 };
 
 	write_cr8(15);
-	require(interrupt_pend(REQUESTED));
+	require_pend(REQUESTED);
 	for (size_t i = 0; i < ARRAY_SIZE(injected); i++) {
 		CASE("vector %#x", injected[i]);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 		inject(INJECT(EXTERNAL, injected[i]), 0, 0);
 		expect_arrival(injected[i], (u64)guest_start);
-		expect(!apic_in_service(injected[i]));
-		expect(apic_requested(REQUESTED));
-		expect(!apic_in_service(REQUESTED));
-		expect(!apic_requested(OTHER));
+		expect_not_in_service(injected[i]);
+		expect_requested(REQUESTED);
+		expect_not_in_service(REQUESTED);
+		expect_not_requested(OTHER);
 	}
 	write_cr8(0);
 	take_pending(REQUESTED);

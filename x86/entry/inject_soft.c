@@ -184,7 +184,7 @@ TEST("inject.copy_exit_info", "an acknowledged interrupt is passed on by its exi
 
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING, EXITCTL_ACKNOWLEDGE_INTERRUPT_ON_EXIT);
 	interrupt_handle(VECTOR, interrupt_counter);
-	require(interrupt_pend(VECTOR));
+	require_pend(VECTOR);
 	/* RFLAGS.IF does not hold the exit back: 1 from the beginning, so that the interrupt may be injected. */
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	guest_run(guest_does_nothing);

@@ -175,7 +175,7 @@ TEST("entry.order.guest_before_msr",
 	CASE("a bad MSR entry only");
 	expect_outcome(entry_attempt(false), ENTRY_FAILS(EXIT_MSR_LOADING, 1));
 	CASE("an invalid guest state too");
-	expect_outcome(entry_attempt(true), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	expect_outcome(entry_attempt_with_illegal_guest(), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
 	CASE("invalid controls too");
 	break_controls();
 	expect_outcome(entry_attempt(true), FAIL_VALID(VMERR_ENTRY_INVALID_CONTROLS));
@@ -207,7 +207,7 @@ static bool must_stay(u32 row)
 
 static void remember_fields(void)
 {
-	require(vmcs_field_count <= MOST_FIELDS);
+	require_between(1, vmcs_field_count, MOST_FIELDS);
 	for (u32 i = 0; i < vmcs_field_count; i++)
 		if (must_stay(i))
 			fields_before[i] = vmcs_read(vmcs_fields[i].encoding);

@@ -134,7 +134,7 @@ TEST("exec.extint.on", "External-interrupt exiting = 1: an unmasked interrupt ex
 	write_cr8(TEST_VECTOR >> 4);
 	enter_with(IF_1, guest_pends_interrupt);
 	expect_guest_done();
-	expect(apic_requested(TEST_VECTOR));
+	expect_requested(TEST_VECTOR);
 	write_cr8((TEST_VECTOR >> 4) - 1);
 	enter_with(IF_1, guest_does_nothing);
 	expect_interrupt_exit();
@@ -172,26 +172,26 @@ TEST("exec.extint.off_if0", "External-interrupt exiting = 0: with IF = 0 the int
 	expect_guest_done();
 	expect_eq(taken_in_guest, 0);
 	expect_eq(taken_in_host, 0);
-	expect(apic_requested(TEST_VECTOR));
+	expect_requested(TEST_VECTOR);
 	let_interrupts_in();
 
 	CASE("pending in the host, IF = 0 in the guest");
 	handle(TEST_VECTOR);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	enter_with(IF_0, guest_does_nothing);
 	expect_guest_done();
 	expect_eq(taken_in_guest, 0);
-	expect(apic_requested(TEST_VECTOR));
+	expect_requested(TEST_VECTOR);
 
 	CASE("pending in the host, IF = 1 in the guest");
 	enter_with(IF_1, guest_does_nothing);
 	expect_guest_done();
 	expect_eq(taken_in_guest, 1);
-	expect(!apic_requested(TEST_VECTOR));
+	expect_not_requested(TEST_VECTOR);
 
 	CASE("STI in the guest");
 	handle(TEST_VECTOR);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	enter_with(IF_0, guest_takes_pending_and_sends);
 	expect_guest_done();
 	expect_eq(taken_in_guest, 2);
@@ -207,7 +207,7 @@ TEST("exec.extint.off_if0_host", "An interrupt that stayed pending in a guest wi
 	handle(TEST_VECTOR);
 	enter_with(IF_0, guest_pends_interrupt);
 	expect_guest_done();
-	require(apic_requested(TEST_VECTOR));
+	require_requested(TEST_VECTOR);
 	expect_eq(taken_in_host, 0);
 	let_interrupts_in();
 	expect_eq(taken_in_guest, 0);
@@ -219,7 +219,7 @@ TEST("exec.extint.pending_at_entry", "An interrupt that is pending at VM entry e
 {
 	own_interrupts(true);
 	handle(TEST_VECTOR);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	for (int i = 0; i < 3; i++) {		/* nobody takes it: it exits each time */
 		CASE("entry %u", i);
 		enter_with(IF_1, guest_does_nothing);
@@ -238,7 +238,7 @@ TEST("exec.extint.entry_if0", "External-interrupt exiting = 1: an interrupt exit
 	own_interrupts(true);
 	CASE("pending at entry");
 	handle(TEST_VECTOR);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	enter_with(IF_0, guest_does_nothing);
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(GUEST_RIP), (u64)guest_start);
@@ -262,7 +262,7 @@ TEST("exec.extint.shadow", "Blocking by STI or MOV SS holds an interrupt's exit 
 	for (u32 blocking = INTERRUPTIBILITY_STI; blocking <= INTERRUPTIBILITY_MOV_SS; blocking <<= 1) {
 		CASE("interruptibility state %#x", blocking);
 		handle(TEST_VECTOR);
-		require(interrupt_pend(TEST_VECTOR));
+		require_pend(TEST_VECTOR);
 		vmcs_write(GUEST_RFLAGS, IF_1);
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, blocking);
 		guest_run(guest_does_nothing);
@@ -286,7 +286,7 @@ TEST("exec.extint.hlt", "An interrupt that exits wakes a halted guest; the exit 
      NEEDS(PIN_EXTERNAL_INTERRUPT_EXITING, PROC_USE_MSR_BITMAPS))
 {
 	own_interrupts(true);
-	expect(run_halted_until_interrupt(guest_halts, IF_0, TEST_VECTOR, behind_hlt));
+	expect(run_halted_until_interrupt(guest_halts, IF_0, TEST_VECTOR, behind_hlt), "the exit finds the guest behind its HLT");
 	handle(TEST_VECTOR);
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(GUEST_ACTIVITY_STATE), ACTIVITY_HLT);
@@ -311,8 +311,8 @@ TEST("exit.ack.on", "Acknowledge interrupt on exit = 1: the exit moves the vecto
 		expect_interrupt_exit();
 		expect_eq(vmcs_read(EXIT_INTERRUPTION_INFORMATION),
 			  INTERRUPTION_VALID | INTERRUPTION_TYPE_EXTERNAL | vector);
-		expect(apic_in_service(vector));
-		expect(!apic_requested(vector));
+		expect_in_service(vector);
+		expect_not_requested(vector);
 		apic_eoi();
 		let_interrupts_in();
 		expect_eq(taken_in_host, 0);
@@ -323,30 +323,30 @@ TEST("exit.ack.on", "Acknowledge interrupt on exit = 1: the exit moves the vecto
 	CASE("two vectors");
 	handle(TEST_VECTOR);
 	handle(LOWER_VECTOR);
-	require(interrupt_pend(LOWER_VECTOR));
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(LOWER_VECTOR);
+	require_pend(TEST_VECTOR);
 	enter_with(IF_1, guest_does_nothing);
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID | TEST_VECTOR);
-	expect(apic_requested(LOWER_VECTOR));
-	expect(!apic_in_service(LOWER_VECTOR));
+	expect_requested(LOWER_VECTOR);
+	expect_not_in_service(LOWER_VECTOR);
 	apic_eoi();
 	enter_with(IF_1, guest_does_nothing);
 	expect_interrupt_exit();
 	expect_eq(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID | LOWER_VECTOR);
-	expect(apic_in_service(LOWER_VECTOR));
+	expect_in_service(LOWER_VECTOR);
 	apic_eoi();
 
 	/* An exit for another reason acknowledges nothing. */
 	CASE("exit by VMCALL");
 	own_interrupts(false);
 	handle(TEST_VECTOR);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	enter_with(IF_0, guest_does_nothing);
 	expect_guest_done();
 	expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID, 0);
-	expect(apic_requested(TEST_VECTOR));
-	expect(!apic_in_service(TEST_VECTOR));
+	expect_requested(TEST_VECTOR);
+	expect_not_in_service(TEST_VECTOR);
 	let_interrupts_in();
 	expect_eq(taken_in_host, 1);
 }
@@ -363,8 +363,8 @@ TEST("exit.ack.off", "Acknowledge interrupt on exit = 0: the interrupt stays in 
 		enter_with(IF_1, guest_sends_interrupt);
 		expect_interrupt_exit();
 		expect_bits(vmcs_read(EXIT_INTERRUPTION_INFORMATION), INTERRUPTION_VALID, 0);
-		expect(apic_requested(vector));
-		expect(!apic_in_service(vector));
+		expect_requested(vector);
+		expect_not_in_service(vector);
 		let_interrupts_in();
 		expect_eq(taken_in_host, 1);
 		expect_eq(last_vector, vector);

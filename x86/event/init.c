@@ -34,11 +34,11 @@ static void send_to_guest(u32 delivery, u64 limit_ms)
 	outcome = (struct outcome){ .kind = OUTCOME_NONE };
 
 	vmx_other_start(1, run_guest_there);
-	require(wait_for_other(in_guest, WAIT_MS));
+	require(wait_for_other(in_guest, WAIT_MS), "the other processor comes to its guest in time");
 	apic_send_ipi(cpu_number(1)->apic_id, delivery);
 	wait_for_other(exited, limit_ms);
 	stop = true;
-	expect(wait_for_other(exited, WAIT_MS));
+	expect(wait_for_other(exited, WAIT_MS), "the guest of the other processor exits in time");
 	vmx_other_end(1);
 }
 

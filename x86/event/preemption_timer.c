@@ -143,7 +143,7 @@ TEST("feat.preempt.countdown", "The VMX-preemption timer counts down in the gues
 
 	for (u64 cycles = LONG_RUN; !done && cycles <= longest_run(); cycles *= 10)
 		done = run_around_host_time(cycles);
-	expect(done);
+	expect(done, "the timer has not counted what passed between two entries");
 }
 
 /* Does the exit come before the guest has run for one and a half times as long, in the best of some runs? */
@@ -176,7 +176,7 @@ TEST("feat.preempt.rate", "The timer counts at the rate that IA32_VMX_MISC[4:0] 
 
 		for (u64 cycles = first; !in_time && cycles <= longest_run(); cycles *= 10)
 			in_time = exits_at_its_rate(cycles);
-		require(in_time);
+		require(in_time, "the exit comes when the timer's value has counted down at that rate");
 	}
 }
 
@@ -209,7 +209,7 @@ TEST("feat.preempt.reload", "Without the save control the timer's field stays, a
 	vmcs_clear_controls(EXITCTL_SAVE_VMX_PREEMPTION_TIMER_VALUE);
 	for (u64 cycles = LONG_RUN; !afresh && cycles <= longest_run(); cycles *= 10)
 		afresh = each_entry_starts_afresh(cycles);
-	expect(afresh);
+	expect(afresh, "no entry ends by the timer, for each starts with the whole value");
 	CASE("exit by the timer");
 	set_timer(value);
 	guest_run(guest_runs_for_ever);
@@ -315,7 +315,7 @@ extern const u8 behind_timer_hlt[];
 TEST("feat.preempt.hlt", "The timer wakes a halted guest: its exit saves activity state HLT", NEEDS_TIMER)
 {
 	CASE("HLT in the guest");
-	expect(run_halted_until_timer(guest_hlts, RFLAGS_FIXED, behind_timer_hlt));
+	expect(run_halted_until_timer(guest_hlts, RFLAGS_FIXED, behind_timer_hlt), "the exit finds the guest behind its HLT");
 	expect_timer_exit();
 	expect_eq(vmcs_read(GUEST_ACTIVITY_STATE), ACTIVITY_HLT);
 	expect_eq(vmcs_read(GUEST_RIP), (u64)behind_timer_hlt);
@@ -352,7 +352,7 @@ TEST("feat.preempt.priority", "The timer's exit comes before windows and interru
 	set_timer(0);
 	CASE("interrupt");
 	vmcs_set_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	guest_run(guest_does_nothing);
 	expect_timer_exit();
 	CASE("interrupt window");

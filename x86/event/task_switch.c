@@ -204,7 +204,7 @@ TEST("exec.task.gate_idt", "An event through a task gate of the IDT exits with r
 	interrupt_handle(TEST_VECTOR, interrupt_counter);
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	guest.apic_timer_watchdog = false;
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	check_idt_gate(task_waits, TEST_VECTOR, INTERRUPTION_TYPE_EXTERNAL, 0);
 	if (apic_in_service(TEST_VECTOR))
 		apic_eoi();

@@ -29,7 +29,7 @@ extern const u8 paging_off[], real_mode[], protection_on[];
 
 static void expect_call_at(const void *rip)
 {
-	require(expect_exit(EXIT_VMCALL, .rip = (u64)rip));
+	require_exit(EXIT_VMCALL, .rip = (u64)rip);
 }
 
 static void go_on(void)

@@ -140,7 +140,7 @@ TEST("exec.nmiwin.basic", "NMI-window exiting exits where neither virtual-NMI bl
 	vmcs_set_controls(PROC_NMI_WINDOW_EXITING);
 	enter_with(IF_1, INTERRUPTIBILITY_STI, guest_steps);
 	expect_exit(EXIT_NMI_WINDOW);
-	expect(vmcs_read(GUEST_RIP) == (u64)guest_start || vmcs_read(GUEST_RIP) == (u64)guest_steps);
+	expect_either(vmcs_read(GUEST_RIP), guest_start, guest_steps);
 
 	CASE("the control 0");
 	vmcs_clear_controls(PROC_NMI_WINDOW_EXITING);
@@ -197,12 +197,12 @@ TEST("exec.intwin.prio_nmi", "A pending NMI comes before the interrupt-window ex
 	vmcs_clear_controls(PIN_EXTERNAL_INTERRUPT_EXITING);
 	guest.apic_timer_watchdog = false;
 	vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	enter_with(IF_0, INTERRUPTIBILITY_NMI, guest_opens_all);
 	expect_window_exit(EXIT_INTERRUPT_WINDOW, (u64)iret_if_1);
 	expect_eq(nmis, 1);
 	expect_eq(interrupts, 0);
-	expect(apic_requested(TEST_VECTOR));
+	expect_requested(TEST_VECTOR);
 
 	CASE("the window closed, the interrupt comes");
 	vmcs_clear_controls(PROC_INTERRUPT_WINDOW_EXITING);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "insn.h"
 
+#include "libc/printf.h"
 #include "libc/string.h"
 
 u8 instruction_code[32] ALIGNED(16);
@@ -22,6 +23,24 @@ void instruction_run(const struct instruction *instruction)
 	guest_run((void (*)(void))instruction_code);
 }
 
+static bool check_registers_unchanged(const char *file, u32 line)
+{
+	static const char *const names[] = { "RAX", "RBX", "RCX", "RDX", "RSI", "RDI", "RBP", "R8", "R9", "R10", "R11", "R12", "R13",
+					     "R14", "R15" };
+	const u64 *const before = (const u64 *)&registers_before, *const now = (const u64 *)&guest.regs;
+	char wanted[48], found[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (now[i] == before[i])
+			continue;
+		snprintf(wanted, sizeof(wanted), "%s is still %#lx", names[i], before[i]);
+		snprintf(found, sizeof(found), "%#lx", now[i]);
+		return check_failed(file, line, "the general registers are as before the instruction", wanted, found);
+	}
+	check_passed();
+	return true;
+}
+
 bool check_instruction_exit(const char *file, u32 line, const struct instruction *instruction)
 {
 	const struct expected_exit expected = {
@@ -30,11 +49,9 @@ bool check_instruction_exit(const char *file, u32 line, const struct instruction
 		.linear = NOT_LOOKED_AT, .physical = NOT_LOOKED_AT, .rip = (u64)instruction_code,
 		.instruction_information = NOT_LOOKED_AT,
 	};
-	bool passed = check_exit(file, line, instruction->reason, &expected), changed = false;
+	bool passed = check_exit(file, line, instruction->reason, &expected);
 
-	passed &= check_true(file, line, "the general registers are as before the instruction",
-			     !memcmp(&registers_before, &guest.regs, sizeof(guest.regs)));
-	for (u32 i = 0; i < 256; i++)
-		changed |= instruction_operand[i] != OPERAND_BYTE;
-	return check_true(file, line, "the operand in memory is as before the instruction", !changed) && passed;
+	passed &= check_registers_unchanged(file, line);
+	return check_filled(file, line, "the operand in memory is as before the instruction", instruction_operand, 0, 256,
+			    OPERAND_BYTE) && passed;
 }

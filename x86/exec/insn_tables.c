@@ -132,9 +132,9 @@ TEST("exit.desctable.cpl3_store", "SGDT, SIDT, SLDT and STR at CPL 3 with CR4.UM
 		run(stores[i]);
 		expect_guest_done();
 		if (stores[i]->instruction.qualification == DISPLACEMENT)
-			expect(instruction_operand[DISPLACEMENT] != OPERAND_BYTE);
+			expect_ne(instruction_operand[DISPLACEMENT], OPERAND_BYTE);
 		else
-			expect(guest.regs.rcx != 0xfeed);
+			expect_ne(guest.regs.rcx, 0xfeed);
 		CASE("%s, to exit", stores[i]->instruction.text);
 		vmcs_set_controls(PROC2_DESCRIPTOR_TABLE_EXITING);
 		run(stores[i]);
@@ -169,7 +169,7 @@ TEST("exit.prio.lgdt_memory", "LGDT, VMPTRLD and their like exit before a page f
 		vmcs_clear_controls(PROC2_DESCRIPTOR_TABLE_EXITING);
 		guest.regs.rax = PAGE_WINDOW;
 		instruction_run(&with_memory[i]);
-		expect(guest_has_faulted());
+		expect(guest_has_faulted(), "the instruction ends in an exception of the guest, #PF, and in no exit");
 		expect_eq(guest.fault.vector, VECTOR_PF);
 		expect_between(PAGE_WINDOW, guest.fault.cr2, PAGE_WINDOW + 9);
 	}

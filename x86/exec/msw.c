@@ -237,7 +237,8 @@ static void expect_smsw(u64 mix)
 		guest_run(rexw ? guest_smsw_memory_rexw : guest_smsw_memory);
 		expect_guest_done();
 		expect_eq(word_in_memory[1], (u16)mix);
-		expect(word_in_memory[0] == 0x7777 && word_in_memory[2] == 0x7777);
+		expect_eq(word_in_memory[0], 0x7777);
+		expect_eq(word_in_memory[2], 0x7777);
 	}
 }
 

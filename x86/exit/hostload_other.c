@@ -166,7 +166,7 @@ TEST("hostload.monitor", "an exit ends the monitoring that the guest armed: MWAI
 			expect_guest_done();
 			waits = mwait_waits(ticks);
 		}
-		expect(!waits);
+		expect(!waits, "MWAIT does not wait behind a VM exit, which clears the monitor");
 	}
 	wrmsr(IA32_MTRR_DEF_TYPE, memory_types);
 }

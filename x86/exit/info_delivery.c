@@ -233,7 +233,7 @@ static void prepare_event(const struct event *event)
 		vmcs_write(VM_ENTRY_EXCEPTION_ERROR_CODE, event->error_code);
 		vmcs_write(VM_ENTRY_INSTRUCTION_LENGTH, event->length);
 	} else if (event->sent && interrupt) {
-		require(interrupt_pend(event->vector));
+		require_pend(event->vector);
 	} else if (event->sent) {
 		guest.regs.rbx = apic_is_x2apic() ? 0 : rdmsr(IA32_APIC_BASE) & PAGE_ADDRESS_MASK;
 		guest.regs.rcx = 0x800 + APIC_ICR / 16;

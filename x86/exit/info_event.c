@@ -23,7 +23,7 @@ static void guest_sends_nmi(void)
 static void exit_by_interrupt(u8 vector)
 {
 	CASE("external interrupt %#x", vector);
-	require(interrupt_pend(vector));
+	require_pend(vector);
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	guest_run(do_nothing);
 	expect_exit(EXIT_EXTERNAL_INTERRUPT);

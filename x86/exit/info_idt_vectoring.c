@@ -249,7 +249,7 @@ TEST("info.idtv.extint_ept", "An EPT violation of an interrupt's gate or stack s
 			deliver(&event, strikes[i]);
 			expect_strike(&event, strikes[i]);
 			expect_idt_vectoring(INTERRUPTION_VALID | vector);
-			expect(!apic_requested(vector));
+			expect_not_requested(vector);
 		}
 }
 

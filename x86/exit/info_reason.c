@@ -50,7 +50,7 @@ static void note_reason(void)
 {
 	const u64 reason = vmcs_read(EXIT_REASON) & 0xffff;
 
-	expect_on_known(reason < ARRAY_SIZE(produced));
+	expect_on_known(reason < ARRAY_SIZE(produced), "a basic exit reason below 128");
 	if (reason < ARRAY_SIZE(produced))
 		produced[reason] = true;
 }
@@ -96,11 +96,11 @@ TEST("info.reason.reserved_never", "No exit has one of the numbers that the manu
 	produce_all();
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
 		CASE("reason %u", reserved[i]);
-		expect_on_known(!produced[reserved[i]]);
+		expect_on_known(!produced[reserved[i]], "no exit has this reason");
 	}
 	for (u32 reason = 86; reason < ARRAY_SIZE(produced); reason++) {
 		CASE("reason %u", reason);
-		expect_on_known(!produced[reason]);
+		expect_on_known(!produced[reason], "no exit has this reason");
 	}
 }
 
@@ -143,7 +143,8 @@ TEST("info.reason.bit26_buslock", "An exit behind a bus lock has reason 74, or b
 		if (split) {
 			const u64 reason = vmcs_read(EXIT_REASON);
 
-			expect((reason & 0xffff) == EXIT_BUS_LOCK || (reason & BIT(26)));
+			expect((reason & 0xffff) == EXIT_BUS_LOCK || (reason & BIT(26)),
+			       "an exit 74 (bus lock), or another one with bit 26 of its reason");
 		} else {
 			expect_guest_done();
 			expect_bits(vmcs_read(EXIT_REASON), BIT(26), 0);
@@ -213,7 +214,7 @@ static void check_instruction_fresh(const struct exiting_instruction *instructio
 {
 	expect_exit(instruction->reason, .qualification = instruction->qualification,
 		    .instruction_length = instruction->length);
-	expect(vmcs_read(EXIT_QUALIFICATION) != POISON);
+	expect_ne(vmcs_read(EXIT_QUALIFICATION), POISON);
 	expect_event("interruption information", vmcs_read(EXIT_INTERRUPTION_INFORMATION), 0);
 	expect_event("IDT-vectoring information", vmcs_read(IDT_VECTORING_INFORMATION), 0);
 }
@@ -221,7 +222,7 @@ static void check_instruction_fresh(const struct exiting_instruction *instructio
 static void check_way_fresh(const struct way *way)
 {
 	expect_way(way);
-	expect(vmcs_read(EXIT_QUALIFICATION) != POISON);
+	expect_ne(vmcs_read(EXIT_QUALIFICATION), POISON);
 	if (way->qualification != NOT_LOOKED_AT)
 		expect_eq(vmcs_read(EXIT_QUALIFICATION), way->qualification);
 	if (way->entry_failure)

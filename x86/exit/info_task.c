@@ -190,7 +190,7 @@ TEST("info.idtv.task",
 	CASE("external interrupt");
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, 0);
-	require(interrupt_pend(interrupt.vector));
+	require_pend(interrupt.vector);
 	run_code(interrupt.bytes, interrupt.length, 0);
 	expect_task_event(&interrupt);
 	apic_eoi();

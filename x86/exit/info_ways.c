@@ -29,7 +29,7 @@ static struct outcome run_ud(void)
 /* An interrupt waits in the host, and is taken there behind the exit. */
 static void pend_interrupt(void)
 {
-	require(interrupt_pend(TEST_VECTOR));
+	require_pend(TEST_VECTOR);
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 

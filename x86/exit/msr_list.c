@@ -59,9 +59,11 @@ static void use_load_list(const struct msr_entry *list, u32 count)
 	vmcs_write(VM_EXIT_MSR_LOAD_COUNT, count);
 }
 
-static bool entry_is(const struct msr_entry *entry, u32 index, u64 value)
+static void expect_entry(const struct msr_entry *entry, u32 index, u64 value)
 {
-	return entry->index == index && entry->reserved == 0 && entry->value == value;
+	expect_eq(entry->index, index);
+	expect_eq(entry->reserved, 0);
+	expect_eq(entry->value, value);
 }
 
 static u32 round_number;
@@ -90,8 +92,10 @@ static void expect_stored(struct msr_entry *list, u32 first, u32 count)
 		const struct msr_entry none = no_msr(i);
 
 		CASE("list of %u at %#lx, entry %u", count, list + first, n);
-		expect(stored ? entry_is(&list[i], free_msrs[at], value_of(free_msrs[at], round_number + at))
-			      : entry_is(&list[i], none.index, none.value));
+		if (stored)
+			expect_entry(&list[i], free_msrs[at], value_of(free_msrs[at], round_number + at));
+		else
+			expect_entry(&list[i], none.index, none.value);
 	}
 }
 
@@ -272,7 +276,7 @@ static void expect_loaded(struct msr_entry *list, u32 first, u32 count)
 		const u32 at = (i + i / 64) % FREE_MSRS;
 
 		CASE("list of %u, entry %u", count, i);
-		expect(entry_is(&list[first + i], free_msrs[at], value_of(free_msrs[at], round_number + 5 * i)));
+		expect_entry(&list[first + i], free_msrs[at], value_of(free_msrs[at], round_number + 5 * i));
 	}
 }
 

@@ -168,7 +168,7 @@ static void guest_lets_interrupts_in(void)
 /* A guest that is elsewhere is not resumed. */
 static void expect_status(u64 call, u32 status)
 {
-	require(expect_exit(EXIT_VMCALL));
+	require_exit(EXIT_VMCALL);
 	require_eq(guest.regs.rax, call);
 	expect_eq(vmcs_read(GUEST_INTERRUPT_STATUS), status);
 	guest_skip_instruction();

@@ -209,7 +209,7 @@ TEST("save.debug_on", "\"save debug controls\" saves DR7 and IA32_DEBUGCTL", NEE
 	guest_run(guest_writes_debug_controls);
 	guest_msr = 0;
 	expect_guest_done();
-	expect(debugctl_written != 1);
+	expect_ne(debugctl_written, 1);
 	expect_eq(vmcs_read(GUEST_IA32_DEBUGCTL), debugctl_written);
 }
 
@@ -449,7 +449,7 @@ TEST("save.gprs_not_saved", "general registers but RSP, and the FPU's, are the g
 		asm volatile("fldcw %0" : : "m"(fcw));
 		CASE("round %u", round);
 		expect_guest_done();
-		expect(!memcmp(guest_xmm, host_xmm, sizeof(guest_xmm)));
+		expect_bytes(host_xmm, guest_xmm, sizeof(guest_xmm));
 		expect_eq(host_fcw, guest_fcw);
 	}
 }

@@ -62,16 +62,16 @@ TEST("guest.apic.self_ipi", "an IPI to itself waits for IF and for the TPR")
 	enum { VECTOR = 0x61 };
 
 	interrupt_handle(VECTOR, interrupt_counter);
-	expect(interrupt_pend(VECTOR));
+	expect_pend(VECTOR);
 	expect_eq(interrupt_count[VECTOR], 0);		/* IF = 0 */
 	write_cr8(VECTOR >> 4);				/* the same class: not above */
 	let_interrupts_in();
 	expect_eq(interrupt_count[VECTOR], 0);
-	expect(apic_requested(VECTOR));
+	expect_requested(VECTOR);
 	write_cr8((VECTOR >> 4) - 1);
 	let_interrupts_in();
 	expect_eq(interrupt_count[VECTOR], 1);
-	expect(!apic_requested(VECTOR));
+	expect_not_requested(VECTOR);
 	let_interrupts_in();
 	expect_eq(interrupt_count[VECTOR], 1);
 	write_cr8(0);
@@ -83,7 +83,7 @@ TEST("guest.apic.all_vectors", "each vector from 32 to 254 can be requested and 
 		if (vector == VECTOR_USER_RETURN || vector == APIC_SPURIOUS_VECTOR)
 			continue;
 		CASE("vector %u", vector);
-		expect(interrupt_pend(vector));
+		expect_pend(vector);
 		expect_eq(take_pending(vector), 1);
 	}
 }
@@ -112,7 +112,7 @@ TEST("guest.apic.order", "of several requests, the highest vector comes first")
 	ordered = 0;
 	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
 		interrupt_handle(vectors[i], notes_order);
-		require(interrupt_pend(vectors[i]));
+		require_pend(vectors[i]);
 	}
 	let_interrupts_in();
 	expect_eq(ordered, ARRAY_SIZE(vectors));
@@ -127,20 +127,20 @@ TEST("guest.apic.irr_isr", "delivery moves the request from IRR to ISR, and EOI 
 	enum { VECTOR = 0x73 };
 
 	interrupt_handle(VECTOR, notes_order);
-	expect(!apic_requested(VECTOR));
-	expect(interrupt_pend(VECTOR));
-	expect(!apic_in_service(VECTOR));
+	expect_not_requested(VECTOR);
+	expect_pend(VECTOR);
+	expect_not_in_service(VECTOR);
 	let_interrupts_in();
-	expect(!irr_seen);
-	expect(isr_seen);
-	expect(!apic_in_service(VECTOR));
+	expect(!irr_seen, "the vector's bit in the IRR is 0 in the handler");
+	expect(isr_seen, "the vector's bit in the ISR is 1 in the handler");
+	expect_not_in_service(VECTOR);
 }
 
 TEST("guest.apic.ppr_isr", "with an interrupt in service of a class above the TPR's, the PPR is that class")
 {
 	interrupt_handle(0x7b, notes_order);
 	apic_write(APIC_TPR, 0x35);
-	require(interrupt_pend(0x7b));
+	require_pend(0x7b);
 	let_interrupts_in();
 	apic_write(APIC_TPR, 0);
 	expect_eq(ppr_seen, 0x70);
@@ -149,8 +149,8 @@ TEST("guest.apic.ppr_isr", "with an interrupt in service of a class above the TP
 TEST("guest.apic.merged", "a second request of a vector that is requested already is the same one")
 {
 	interrupt_handle(0x44, interrupt_counter);
-	require(interrupt_pend(0x44));
-	require(interrupt_pend(0x44));
+	require_pend(0x44);
+	require_pend(0x44);
 	wait_for_nothing();		/* nothing shows when the second one has arrived */
 	let_interrupts_in();
 	expect_eq(interrupt_count[0x44], 1);
@@ -174,7 +174,7 @@ static void check_nested(u8 vector, u32 expected)
 	interrupt_handle(0x61, requests_nested);
 	if (vector != 0x61)
 		interrupt_handle(vector, interrupt_counter);
-	require(interrupt_pend(0x61));
+	require_pend(0x61);
 	let_interrupts_in();
 	expect_eq(nested_before_eoi, expected);
 	expect_eq(interrupt_count[vector], 1);
@@ -207,7 +207,7 @@ TEST("guest.apic.again", "a vector in service can be requested once more, and co
 {
 	again = 0;
 	interrupt_handle(0x53, requests_itself);
-	require(interrupt_pend(0x53));
+	require_pend(0x53);
 	let_interrupts_in();
 	expect_eq(again, 2);
 }
@@ -235,13 +235,13 @@ TEST("guest.apic.eoi_highest", "EOI ends the interrupt of the highest priority i
 {
 	interrupt_handle(0x51, requests_higher);
 	interrupt_handle(0x81, ends_higher);
-	require(interrupt_pend(0x51));
+	require_pend(0x51);
 	let_interrupts_in();
-	expect(low_before);
-	expect(high_before);
-	expect(low_after);
-	expect(!high_after);
-	expect(!apic_in_service(0x51));
+	expect(low_before, "51H is in service before the EOI");
+	expect(high_before, "81H is in service before the EOI");
+	expect(low_after, "51H is in service behind the EOI");
+	expect(!high_after, "81H is in service no more behind the EOI");
+	expect_not_in_service(0x51);
 }
 
 TEST("guest.apic.software_disable", "with SVR[8]=0, the LVT's masks are set and cannot be cleared")
@@ -310,7 +310,7 @@ TEST("guest.apic.illegal_vector", "an IPI of a vector below 16 is not delivered,
 
 TEST("guest.apic.illegal_vector_esr", "an IPI of a vector below 16 sets ESR[5] or ESR[6], one of vector 16 does not")
 {
-	expect(errors_of_ipi(FIRST_LEGAL_VECTOR - 5) & ESR_ILLEGAL_VECTOR);
+	expect_one_set(errors_of_ipi(FIRST_LEGAL_VECTOR - 5), ESR_ILLEGAL_VECTOR);
 	expect_eq(errors_of_ipi(FIRST_LEGAL_VECTOR) & ESR_ILLEGAL_VECTOR, 0);
 }
 

@@ -10,6 +10,14 @@ static bool same(struct cpuid a, struct cpuid b)
 	return a.eax == b.eax && a.ebx == b.ebx && a.ecx == b.ecx && a.edx == b.edx;
 }
 
+static void expect_same(struct cpuid actual, struct cpuid expected)
+{
+	expect_eq(actual.eax, expected.eax);
+	expect_eq(actual.ebx, expected.ebx);
+	expect_eq(actual.ecx, expected.ecx);
+	expect_eq(actual.edx, expected.edx);
+}
+
 TEST("guest.cpuid.signature", "leaf 0 names a vendor in 12 printable characters, and the highest basic leaf")
 {
 	const struct cpuid c = cpuid(0, 0);
@@ -36,7 +44,7 @@ TEST("guest.cpuid.repeats", "CPUID gives the same again")
 {
 	for (u32 leaf = 0; leaf <= cpuid(0, 0).eax && leaf < 0x40; leaf++) {
 		CASE("leaf %#x", leaf);
-		expect(same(cpuid(leaf, 0), cpuid(leaf, 0)));
+		expect_same(cpuid(leaf, 0), cpuid(leaf, 0));
 	}
 }
 
@@ -58,7 +66,7 @@ TEST("guest.cpuid.user", "CPUID at CPL 3 gives what it gives at CPL 0")
 
 		CASE("leaf %#x", leaves[i]);
 		expect_no_fault(fault);
-		expect(same(user_result, cpuid(leaves[i], 0)));
+		expect_same(user_result, cpuid(leaves[i], 0));
 	}
 }
 
@@ -74,7 +82,7 @@ TEST("guest.cpuid.long_mode", "CPUID has the features that an image in 64-bit mo
 
 		feature_format(text, sizeof(text), features[i]);
 		CASE("%s", text);
-		expect(has_feature(features[i]));
+		expect(has_feature(features[i]), "the feature is there");
 	}
 }
 
@@ -112,7 +120,8 @@ TEST("guest.cpuid.implies", "a feature that is built on another has that one too
 
 		feature_format(text, sizeof(text), rows[i].feature);
 		CASE("%s", text);
-		expect(!has_feature(rows[i].feature) || has_feature(rows[i].needs));
+		if (has_feature(rows[i].feature))
+			expect(has_feature(rows[i].needs), "the feature that it is built on is there");
 	}
 }
 
@@ -120,7 +129,7 @@ TEST("guest.cpuid.address_widths", "the physical address has 32 to 52 bits, the 
 {
 	expect_between(32, physical_address_width(), 52);
 	expect_eq(linear_address_width(), has_feature(FEATURE_LA57) ? 57 : 48);
-	expect(cpuid(0x80000000, 0).eax >= 0x80000008);
+	expect_at_least(cpuid(0x80000000, 0).eax, 0x80000008);
 }
 
 TEST("guest.cpuid.leaf7", "sub-leaves of leaf 7 beyond the highest are all 0")
@@ -171,7 +180,7 @@ TEST("guest.cpuid.leaf_b", "leaf 0BH echoes the sub-leaf, gives the x2APIC id in
 			return;
 		}
 	}
-	expect(false);
+	fail_check("the end of leaf 0BH", "a sub-leaf below 8 of type 0 (invalid)", "none");
 }
 
 TEST("guest.cpuid.leaf_d", "leaf 0DH: x87 and SSE are always there, the other state components behind their 576 bytes",
@@ -186,9 +195,9 @@ TEST("guest.cpuid.leaf_d", "leaf 0DH: x87 and SSE are always there, the other st
 		if (!(((u64)c.edx << 32 | c.eax) >> i & 1))
 			continue;
 		CASE("component %u", i);
-		expect(component.eax > 0);
-		expect(component.ebx >= 576);
-		expect(component.ebx + component.eax <= c.ecx);
+		expect_at_least(component.eax, 1);
+		expect_at_least(component.ebx, 576);
+		expect_at_most(component.ebx + component.eax, c.ecx);
 		expect_eq(component.ecx & 1, 0);
 	}
 }
@@ -232,7 +241,7 @@ TEST("guest.cpuid.brand", "leaves 80000002H to 80000004H are a text that ends wi
 		expect_between(' ', characters[length], '~');
 		length++;
 	}
-	expect(length > 0 && length < sizeof(text));
+	expect_between(1, length, sizeof(text) - 1);
 }
 
 TEST("guest.cpuid.reserved", "the reserved bits of leaf 1 are 0")
@@ -304,7 +313,7 @@ TEST("guest.cpuid.smp", "CPUID gives each processor an APIC ID of its own", NEED
 			expect_eq(cpuid_on(n, 1).ebx >> 24, ids[n] & 0xff);
 		for (u32 other = 0; other < n; other++) {
 			CASE("processors %u and %u, ID %#x", other, n, ids[n]);
-			expect(ids[n] != ids[other]);
+			expect_ne(ids[n], ids[other]);
 		}
 		note_differences(n);
 	}

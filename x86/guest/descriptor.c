@@ -256,8 +256,8 @@ TEST("guest.desc.lar_selectors", "LAR and LSL of a null selector, or of one beyo
 
 	for (size_t i = 0; i < ARRAY_SIZE(selectors); i++) {
 		CASE("selector %#x", selectors[i]);
-		expect(!lar(selectors[i], &value));
-		expect(!lsl(selectors[i], &value));
+		expect(!lar(selectors[i], &value), "ZF=0");
+		expect(!lsl(selectors[i], &value), "ZF=0");
 	}
 	expect_eq(value, 1);
 }
@@ -286,8 +286,8 @@ TEST("guest.desc.verr", "VERR gives ZF=1 for segments that can be read")
 		expect_eq(verr(SELECTOR_SPARE), (type & 0x10) && (!(type & 8) || (type & 2)));
 	}
 	set_spare(0, 0);
-	expect(!verr(0));
-	expect(!verr(0x5000));
+	expect(!verr(0), "ZF=0");
+	expect(!verr(0x5000), "ZF=0");
 }
 
 TEST("guest.desc.verw", "VERW gives ZF=1 for data segments that can be written")
@@ -298,8 +298,8 @@ TEST("guest.desc.verw", "VERW gives ZF=1 for data segments that can be written")
 		expect_eq(verw(SELECTOR_SPARE), (type & 0x1a) == 0x12);
 	}
 	set_spare(0, 0);
-	expect(!verw(0));
-	expect(!verw(0x5000));
+	expect(!verw(0), "ZF=0");
+	expect(!verw(0x5000), "ZF=0");
 }
 
 static u16 asked;

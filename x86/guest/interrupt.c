@@ -23,7 +23,7 @@ static void notes_rip(struct exception_frame *frame)
 static void with_request(void (*function)(void))
 {
 	came = 0;
-	require(interrupt_pend(V));
+	require_pend(V);
 	interrupt_handle(V, notes_rip);
 	function();
 	interrupts_off();
@@ -95,7 +95,8 @@ TEST("guest.int.cr8", "a MOV to CR8 that makes way lets an interrupt in, not bef
 {
 	with_request(lower_cr8_and_wait);
 	expect_eq(came, 1);
-	expect(came_at[0] < (u64)cr8_lower || came_at[0] >= (u64)behind_cr8);
+	expect(came_at[0] < (u64)cr8_lower || came_at[0] >= (u64)behind_cr8,
+	       "the interrupt's return address is no place in front of the MOV's end");
 }
 
 TEST("guest.int.flags", "an interrupt saves IF=1, and its handler runs with IF=0")
@@ -257,7 +258,7 @@ TEST("guest.nmi.hlt", "an NMI wakes a processor that is halted with IF=0", NEEDS
 	on_cpu_start(1, sends_nmis_to_first, NULL);
 	asm volatile("cli; hlt" : : : "memory");
 	awake = true;
-	expect(nmis > 0);
+	expect_at_least(nmis, 1);
 	on_cpu_wait(1);
 	wait_for_nothing();		/* one more may be under way */
 }
@@ -319,7 +320,7 @@ static void under_fire(u32 command, u8 vector, bool interrupts)
 	fire = false;
 	on_cpu_wait(1);
 	let_interrupts_in();
-	expect(hits > 0);
+	expect_at_least(hits, 1);
 	expect_eq(wrong, 0);
 }
 

@@ -251,9 +251,10 @@ TEST("insn.conv.error_per_vmcs", "An error number goes to the VMCS that was curr
 
 static void expect_error_in_use(struct outcome outcome)
 {
-	expect(outcome.kind == OUTCOME_FAIL_VALID);
-	expect(outcome.number);
-	expect_on_known(outcome.number <= 28 && outcome.number != 14 && outcome.number != 21 && outcome.number != 27);
+	expect_fail_valid(outcome);
+	expect_ne(outcome.number, 0);
+	expect_on_known(outcome.number <= 28 && outcome.number != 14 && outcome.number != 21 && outcome.number != 27,
+			"an error number that the manual uses: 1 to 28 but 14, 21 and 27");
 }
 
 TEST("insn.err.reserved_never", "No VMfailValid reports one of the numbers 0, 14, 21 and 27, which are not in use")

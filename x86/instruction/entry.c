@@ -14,7 +14,7 @@ TEST("insn.vmlaunch.nonclear", "VMLAUNCH of a launched VMCS fails with error 4")
 	guest_runs = 0;
 	guest_run(guest_counts);
 	require_guest_done();
-	require(guest.launched);
+	require(guest.launched, "the VMCS is launched");
 
 	guest.launched = false;			/* enter by VMLAUNCH again */
 	expect_outcome(guest_run(guest_counts), FAIL_VALID(VMERR_VMLAUNCH_NON_CLEAR));

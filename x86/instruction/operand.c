@@ -231,7 +231,7 @@ TEST("insn.vmptrst.ro_page", "VMPTRST and VMREAD to a read-only page raise #PF w
 		write_cr0(cr0);
 		CASE("%s, CR0.WP = 0", forms[i].name);
 		expect_no_fault(fault);
-		expect(page[0] != 0x1234);
+		expect_ne(page[0], 0x1234);
 		page[0] = 0x1234;
 		end_form(&forms[i]);
 	}

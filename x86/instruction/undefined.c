@@ -89,7 +89,9 @@ TEST("insn.gp.cpl3_root", "A VMX instruction in VMX root operation at CPL 3 rais
 	launch();
 	begin_case();
 	user_pages_on();
-	expect(!user_run(user_nop).raised);
+	const struct fault nop = user_run(user_nop);
+
+	expect_no_fault(nop);
 	for (size_t i = 0; i < ARRAY_SIZE(instructions); i++) {
 		if (!possible(instructions[i].need))
 			continue;

@@ -97,7 +97,7 @@ TEST("insn.vmptrld.fail_keeps_current", "A VMPTRLD that fails leaves the VMCS cu
 	vmcs_write(GUEST_RIP, 0xfedcba987654);
 	for (size_t i = 0; i < ARRAY_SIZE(operands); i++) {
 		CASE("operand %#lx", operands[i]);
-		expect(vmptrld(&operands[i], NULL).kind == OUTCOME_FAIL_VALID);
+		expect_fail_valid(vmptrld(&operands[i], NULL));
 		expect_eq(vmcs_current(), current);
 		expect_eq(vmcs_read(GUEST_RIP), 0xfedcba987654);
 	}

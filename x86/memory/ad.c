@@ -35,7 +35,7 @@ TEST("ept.ad.access", "With A/D flags every entry that is used gets A, and no ot
 		expect_access_works(access, LINEAR);
 		for (unsigned int level = 1; level <= LEVELS; level++) {
 			CASE("%s, level %u", access_names[access], level);
-			expect(flags_at(level) & EPT_ACCESSED);
+			expect_set(flags_at(level), EPT_ACCESSED);
 			/* D is for the entry that maps a page. */
 			if (level > 1)
 				expect_eq(flags_at(level) & EPT_DIRTY, 0);

@@ -49,7 +49,8 @@ TEST("ept.stale_until_invept", "Behind INVEPT lowered permissions and new addres
 				*entry &= ~(u64)EPT_RWX;
 				guest.regs.rcx = RETS;
 				guest_access(access, LINEAR);
-				expect(guest_is_done() || guest.outcome.number == EXIT_EPT_VIOLATION);
+				expect(guest_is_done() || guest.outcome.number == EXIT_EPT_VIOLATION,
+				       "the guest goes on by the old entry, or exits by an EPT violation");
 				invalidate(invept_types[i].type);
 				expect_violation(access, 0, 0);
 				*entry = saved;
@@ -64,7 +65,7 @@ TEST("ept.stale_until_invept", "Behind INVEPT lowered permissions and new addres
 		expect_access_works(READ, LINEAR);
 		ept_map(GUEST_PHYSICAL, physical_address(other), EPT_RWX | EPT_WB);
 		guest_access(READ, LINEAR);
-		expect(guest.regs.rcx == RETS || guest.regs.rcx == 0x5a5a5a5a5a5a5a5a);
+		expect_either(guest.regs.rcx, RETS, 0x5a5a5a5a5a5a5a5a);
 		invalidate(invept_types[i].type);
 		guest_access(READ, LINEAR);
 		expect_guest_done();
@@ -107,8 +108,8 @@ TEST("ept.invlpg_no_guest_phys", "INVLPG and MOV CR3 need not end guest-physical
 	ept_map(GUEST_PHYSICAL, physical_address(other), EPT_RWX | EPT_WB);
 	guest_run(guest_invalidates);
 	expect_guest_done();
-	expect(after_invlpg == RETS || after_invlpg == 0x1111);
-	expect(after_cr3 == RETS || after_cr3 == 0x1111);
+	expect_either(after_invlpg, RETS, 0x1111);
+	expect_either(after_cr3, RETS, 0x1111);
 	ept_flush();
 	guest_access(READ, LINEAR);
 	expect_guest_done();

@@ -165,7 +165,7 @@ TEST("ept.viol.rmw", "A read-modify-write that may not write gives a violation w
 			guest_run(instructions[n].function);
 			if (permissions[i] & EPT_WRITE) {
 				expect_guest_done();
-				expect(*(u64 *)window_page != RETS);
+				expect_ne(*(u64 *)window_page, RETS);
 				continue;
 			}
 			expect_exit(EXIT_EPT_VIOLATION, .linear = LINEAR, .physical = GUEST_PHYSICAL,

@@ -220,7 +220,7 @@ TEST("vpid.on_keep", "With VPID a stale translation may last till INVVPID of any
 			expect_eq(guest_reads_window(), VALUE_A);
 			*page_entry(WINDOW, 1) = physical_address(page_b) | flags;
 			seen = guest_reads_window();
-			expect(seen == VALUE_A || seen == VALUE_B);
+			expect_either(seen, VALUE_A, VALUE_B);
 			invalidate(types[i].type, BIT(bit));
 			expect_eq(guest_reads_window(), VALUE_B);
 

@@ -189,7 +189,7 @@ TEST("vmcs.rw.no_current", "with no current VMCS VMREAD and VMWRITE are VMfailIn
 		expect_outcome(read, FAIL_INVALID);
 		expect_outcome(write, FAIL_INVALID);
 		expect_eq(in_memory, CANARY);
-		expect(failed);
+		expect_eq(failed, true);
 		expect_eq(in_register, CANARY);
 		expect_eq(in_vmcs, CANARY);
 	}
@@ -212,7 +212,7 @@ TEST("vmcs.rw.vmread_width_zero_extend",
 		expect_outcome(vmread(encoding, &value, NULL), SUCCEED);
 		expect_bits(value, ~mask, 0);
 		expect_eq(vmread_to_register(encoding, ~0ull, &failed), value);
-		expect(!failed);
+		expect_eq(failed, false);
 	}
 }
 
@@ -248,14 +248,6 @@ static void vmwrite_from(const void *from, u64 encoding)
 	asm volatile("vmwrite (%0), %1" : : "r"(from), "r"(encoding) : "memory", "cc");
 }
 
-static bool bytes_are(const u8 *bytes, u8 value, u32 count)
-{
-	while (count--)
-		if (*bytes++ != value)
-			return false;
-	return true;
-}
-
 /* Of every width: 16, 32, 64, the high half, natural. */
 static const u32 widths[] = {
 	GUEST_ES_SELECTOR, GUEST_ES_LIMIT, TSC_OFFSET, TSC_OFFSET | 1, GUEST_RIP,
@@ -276,9 +268,9 @@ TEST("vmcs.rw.mem_operand", "a memory operand of VMREAD and VMWRITE is 8 bytes, 
 			vmcs_write(widths[i], value);
 			memset(page, 0x5a, 64);
 			vmread_to(page + offset, widths[i]);
-			expect_eq(memcmp(page + offset, &value, 8), 0);
+			expect_bytes(page + offset, &value, 8);
 			memset(page + offset, 0x5a, 8);
-			expect(bytes_are(page, 0x5a, 64));
+			expect_filled(page, 0, 64, 0x5a);
 
 			value = 0x99aabbccddeeff10;
 			memcpy(page + offset, &value, 8);

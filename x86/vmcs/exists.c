@@ -28,6 +28,7 @@ static void check_existence(u32 encoding, bool exists, const char *when)
 	u64 value = 0x5a5a5a5a5a5a5a5a;
 
 	CASE("encoding %#x, %s", encoding, when);
+	CASE_FIELD(encoding);
 	expect_outcome(vmread(encoding, &value, NULL), expected);
 	if (!exists)
 		expect_eq(value, 0x5a5a5a5a5a5a5a5a);

@@ -21,6 +21,7 @@ static void check_keeps(const struct field_info *field, u64 value)
 	u64 found = ~value;
 
 	CASE("%s = %#lx", field->name, value);
+	CASE_SETS(field->encoding, value);
 	expect_outcome(vmwrite(field->encoding, value, NULL), SUCCEED);
 	expect_outcome(vmread(field->encoding, &found, NULL), SUCCEED);
 	expect_bits(found, kept_bits(field->encoding) | ~field_mask(field->encoding),
@@ -106,7 +107,7 @@ static bool existing[256];
 
 static void find_existing(void)
 {
-	require(vmcs_field_count <= ARRAY_SIZE(existing));
+	require_between(1, vmcs_field_count, ARRAY_SIZE(existing));
 	for (u32 i = 0; i < vmcs_field_count; i++)
 		existing[i] = field_exists(&vmcs_fields[i]);
 }

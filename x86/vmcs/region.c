@@ -190,7 +190,7 @@ TEST("vmcs.region.size_limit", "a VMCS stays within the size that IA32_VMX_BASIC
 	struct vmcs_region *region = (struct vmcs_region *)(pages + PAGE_SIZE);
 	u32 changed = 0;
 
-	require(size > 8 && size <= PAGE_SIZE);
+	require_between(9, size, PAGE_SIZE);
 	memset(pages, 0xa5, 3 * PAGE_SIZE);
 	memset(region, 0, size);
 	region->revision = vmx_capabilities()->revision;
@@ -285,7 +285,8 @@ TEST("vmcs.state.no_launch_on_entry_failure",
 			CASE("reason %u, %s", reason, launched ? "VMRESUME" : "VMLAUNCH");
 			guest.launched = launched;
 			list_bad_msr(by_msr);
-			expect_outcome(entry_attempt(!by_msr), ENTRY_FAILS(reason, by_msr));
+			expect_outcome(by_msr ? entry_attempt(false) : entry_attempt_with_illegal_guest(),
+				       ENTRY_FAILS(reason, by_msr));
 			list_bad_msr(0);
 			expect_outcome(enter(!launched), FAIL_VALID(launched ? VMERR_VMLAUNCH_NON_CLEAR :
 								 VMERR_VMRESUME_NON_LAUNCHED));
