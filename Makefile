@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# make            all images: build/x86/NAME.elf, .rom and .tests (the list of its tests)
+# make            all images: build/x86/NAME.elf, .elf64, .rom, .bzimage (.efi is the same file) and .tests (the list of its tests)
 #                 and what L0 of the backend kvm-on-bochs is made of: build/l0
 # make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
 # make check      the self-tests, a few strange machines, then all images on the backends that `auto` finds
@@ -53,7 +53,7 @@ CFLAGS += -Wno-clobbered
 endif
 ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) \
-	-m elf_x86_64 -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
+	-m elf_x86_64 --emit-relocs -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
 .PHONY: all docs findings standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines \
 	check-machines-short check-needs analyze
@@ -63,7 +63,7 @@ LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) \
 # L0 needs a static C library; without one everything else is built.
 L0_FILES := $(if $(L0),$(B)/l0/init $(B)/l0/loader.bin)
 
-all: $(foreach image,$(IMAGES),$(OUT)/x86/$(image).elf $(OUT)/x86/$(image).rom $(OUT)/x86/$(image).tests) \
+all: $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .rom .efi .tests)) \
 	$(L0_FILES) $(if $(CHECK),,compile_commands.json)
 
 # ---- objects
@@ -102,7 +102,7 @@ endef
 $(foreach image,$(PARTS),$(eval $(call part-rule,$(image))))
 
 $(OUT)/x86/%.elf: $(OUT)/x86/%.elf64
-	$(Q)$(OBJCOPY) -O elf32-i386 -R .testlist $< $@
+	$(Q)$(OBJCOPY) -O elf32-i386 -R .testlist -R '.rela*' $< $@
 
 $(OUT)/x86/%.bin: $(OUT)/x86/%.elf64
 	$(Q)$(OBJCOPY) -O binary -R .testlist -R .note $< $@
@@ -113,6 +113,22 @@ $(OUT)/x86/%.tests: $(OUT)/x86/%.elf64
 
 $(OUT)/x86/%.rom: $(OUT)/x86/%.bin $(B)/rom.bin scripts/mkrom
 	$(Q)$(PYTHON) scripts/mkrom $< $(B)/rom.bin $@
+
+# One file that is a kernel in Linux' boot protocol and an EFI application: the image that a wrapper moves.
+$(OUT)/x86/%.bzimage: $(OUT)/x86/%.elf64 $(OUT)/x86/%.bin $(B)/wrap.bin scripts/mkbzimage
+	$(Q)$(PYTHON) scripts/mkbzimage $< $(word 2,$^) $(B)/wrap.bin $@
+
+$(OUT)/x86/%.efi: $(OUT)/x86/%.bzimage
+	$(Q)ln -f $< $@
+
+WRAP_OBJECTS := $(patsubst %,$(B)/%.o,$(wildcard lib/boot/wrap/*.S lib/boot/wrap/*.c))
+$(filter %.c.o,$(WRAP_OBJECTS)): CFLAGS += -fpie -fvisibility=hidden
+$(B)/wrap.elf: $(WRAP_OBJECTS) lib/boot/wrap/wrap.ld
+	$(call say,LD,$@)
+	$(Q)$(LD) -m elf_x86_64 --fatal-warnings -z noexecstack -T lib/boot/wrap/wrap.ld -o $@ $(WRAP_OBJECTS)
+
+$(B)/wrap.bin: $(B)/wrap.elf
+	$(Q)$(OBJCOPY) -O binary $< $@
 
 $(B)/rom.bin: $(B)/lib/boot/rom.S.o lib/boot/rom.ld
 	$(Q)$(LD) -m elf_x86_64 -T lib/boot/rom.ld --oformat binary -o $@ $<

@@ -9,10 +9,12 @@ enum {
 	BOOT_MAGIC_MULTIBOOT2 = 0x36d76289,
 	BOOT_MAGIC_PVH = 0x336ec578,		/* at the start of hvm_start_info */
 	BOOT_MAGIC_ROM = 0x4d4f5256,		/* "VROM": our own reset vector */
+	BOOT_MAGIC_LINUX = 0x584e494c,		/* "LINX": Linux' boot protocol, by wrap/entry.S */
+	BOOT_MAGIC_EFI = 0x20494645,		/* "EFI ": by wrap/efi.c */
 };
 
 struct boot_info {
-	const char *method;	/* "multiboot", "multiboot2", "pvh" or "rom" */
+	const char *method;	/* "multiboot", "multiboot2", "pvh", "linux", "efi" or "rom" */
 	const char *command_line;
 };
 

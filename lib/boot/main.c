@@ -35,7 +35,7 @@ void boot_add_to_command_line(const char *text)
 	command_line[length + more] = '\0';
 }
 
-/* QEMU puts the image's file name in front of a Multiboot command line; other loaders may. */
+/* QEMU puts the image's file name in front of a Multiboot command line, the EFI shell does; other loaders may. */
 static const char *without_file_name(const char *text)
 {
 	const char *blank = strchr(text, ' ');
@@ -45,7 +45,7 @@ static const char *without_file_name(const char *text)
 		if (text[i] == '=')
 			return text;
 	for (size_t i = 0; i < first; i++)
-		if (text[i] == '/' || (text[i] == '.' && i))
+		if (text[i] == '/' || text[i] == '\\' || (text[i] == '.' && i))
 			return blank ? blank + 1 : "";
 	return text;
 }
@@ -69,6 +69,8 @@ static const struct {
 	{ BOOT_MAGIC_MULTIBOOT, "multiboot", boot_read_multiboot },
 	{ BOOT_MAGIC_MULTIBOOT2, "multiboot2", boot_read_multiboot2 },
 	{ BOOT_MAGIC_PVH, "pvh", boot_read_pvh },
+	{ BOOT_MAGIC_LINUX, "linux", boot_read_linux },
+	{ BOOT_MAGIC_EFI, "efi", boot_read_efi },
 	{ BOOT_MAGIC_ROM, "rom", read_rom },
 };
 

@@ -3,6 +3,8 @@
  * The last 4 KiB of a ROM: from the reset vector to the image at 1 MiB, with no
  * BIOS. scripts/mkrom puts the image in front and fills in rom_image.
  */
+#include "boot/layout.h"
+
 	.section .rom, "ax"
 	.code16
 	.globl rom
@@ -30,9 +32,9 @@ start32:
 	mov %eax, %ss
 	mov rom_image, %esi
 	mov rom_image + 4, %ecx
-	mov $0x100000, %edi
+	mov $IMAGE_AT, %edi
 	rep movsl
-	mov $0x100010, %eax		/* rom_start in start.S */
+	mov $IMAGE_AT + IMAGE_ROM, %eax	/* rom_start in start.S */
 	jmp *%eax
 
 	.balign 8

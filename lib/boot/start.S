@@ -4,10 +4,12 @@
  * off, interrupts off, EAX = which way (BOOT_MAGIC_*), EBX = its information.
  * From there: page tables, long mode, C.
  */
+#include "boot/layout.h"
 #include "x86/selectors.h"
 
 	.section .head, "ax"
 	.code32
+head:
 
 	/* Multiboot 1: page-align modules, memory information; ELF says the rest. */
 	.balign 4
@@ -16,12 +18,20 @@
 	.long -(0x1badb002 + 0x00000003)
 	.long 0
 
-	/* The ROM jumps here: keep it 16 bytes into the image (see rom.S). */
+	/* The ROM jumps here (rom.S). */
+	.org IMAGE_ROM
 	.globl rom_start
 rom_start:
 	mov $0x4d4f5256, %eax
 	xor %ebx, %ebx
 	jmp start32
+
+	.org IMAGE_WRAPPED32
+	jmp relocate
+	.org IMAGE_WRAPPED64
+	.code64
+	jmp leave_long_mode
+	.code32
 
 	/* Multiboot 2: what it has no tag for is as with Multiboot 1. */
 	.balign 8
@@ -56,7 +66,49 @@ pvh_start:
 	.long pvh_start
 
 	.text
+	/* A wrapper's 64-bit way in: no address of the image is right yet, and there may be no stack. */
+	.code64
+leave_long_mode:
+	cli
+	mov %eax, %ebp
+	lea flat_gdt(%rip), %rcx
+	mov %rcx, flat_gdtr + 2(%rip)
+	lgdt flat_gdtr(%rip)
+	lea 1f(%rip), %rcx
+	mov %ecx, flat_start(%rip)
+	ljmp *flat_start(%rip)
 	.code32
+1:	mov $16, %ecx
+	mov %ecx, %ds
+	mov %ecx, %es
+	mov %ecx, %ss
+	mov %cr4, %ecx
+	and $~0x20000, %ecx		/* PCIDE: paging cannot be turned off with it */
+	mov %ecx, %cr4
+	mov %cr0, %ecx
+	and $0x7fffffff, %ecx
+	mov %ecx, %cr0
+	mov $0xc0000080, %ecx
+	rdmsr
+	and $~0x100, %eax		/* LME */
+	wrmsr
+	mov %ebp, %eax
+	/* and on */
+
+	/* A wrapper's way in: each place that holds an address gets what the image was moved by (layout.h). */
+relocate:
+	cli
+	cld
+	mov %edi, %edx
+	sub $IMAGE_AT, %edx
+	lea -4(%edi), %esi
+	mov (%esi), %ecx
+	jecxz start32
+1:	sub $4, %esi
+	mov (%esi), %ebp
+	add %edx, (%edi, %ebp)
+	loop 1b
+
 start32:
 	cli
 	cld
@@ -159,6 +211,18 @@ boot_gdtr:
 	.quad boot_gdt
 
 	.data
+	.balign 8
+flat_gdt:
+	.quad 0
+	.quad 0x00cf9b000000ffff
+	.quad 0x00cf93000000ffff
+flat_gdtr:
+	.word 23
+	.quad 0
+flat_start:
+	.long 0
+	.word 8
+
 	.balign 8
 	.globl boot_magic, boot_information
 boot_magic:	.long 0

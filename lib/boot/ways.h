@@ -14,3 +14,5 @@ void boot_add_loaders_line(const char *text);
 void boot_read_multiboot(u32 information);
 void boot_read_multiboot2(u32 information);
 void boot_read_pvh(u32 information);
+void boot_read_linux(u32 information);
+void boot_read_efi(u32 information);
