@@ -2,9 +2,11 @@
 #
 # make            all images: build/x86/NAME.elf, .elf64, .rom, .bzimage (.efi is the same file) and .tests (the list of its tests)
 #                 and what L0 of the backend kvm-on-bochs is made of: build/l0
+# make iso        build/vmxcheck.iso: a CD, or a stick, that boots under a BIOS and under UEFI; build/x86/NAME.iso: of one image
 # make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
 # make check      the self-tests, a few strange machines, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
+# make check-iso  the whole suite by Bochs' BIOS from the CD: the verdicts of the ROM
 # make check-kvm  all images under Linux KVM on Bochs
 # make check-needs  no test fails where a control is missing: each is taken away in turn
 # make CHECK=1    the check build, in build/check: its images also watch the tests and know words that make the
@@ -55,8 +57,8 @@ ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) \
 	-m elf_x86_64 --emit-relocs -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs findings standalone clean install check check-fast check-images check-clang check-kvm check-releases check-machines \
-	check-machines-short check-needs analyze
+.PHONY: all docs findings iso check-iso standalone clean install check check-fast check-images check-clang check-kvm check-releases \
+	check-machines check-machines-short check-needs analyze
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -152,6 +154,16 @@ $(B)/l0/loader.bin: $(B)/l0/loader.S.o
 
 # ---- what is handed out beside the images
 
+iso: $(B)/vmxcheck.iso
+
+$(B)/vmxcheck.iso: all scripts/mkiso
+	$(call say,ISO,$@)
+	$(Q)$(PYTHON) scripts/mkiso $@ $(OUT)/x86
+
+$(OUT)/x86/%.iso: $(OUT)/x86/%.elf scripts/mkiso
+	$(call say,ISO,$@)
+	$(Q)$(PYTHON) scripts/mkiso $@ $(OUT)/x86 $*
+
 standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
 
 $(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh
@@ -196,6 +208,9 @@ check-machines: all
 
 check-machines-short: all
 	$(Q)./run_tests.sh machines --short
+
+check-iso: all
+	$(Q)WHOLE=1 $(PYTHON) tests/suite/test_iso.py MadeIso.test_bochs_bios
 
 # Each control that may be 0 taken away in turn; minutes. A short selection is in tests/suite/test_needs.py.
 check-needs: all

@@ -41,6 +41,8 @@ static const char *without_file_name(const char *text)
 	const char *blank = strchr(text, ' ');
 	const size_t first = blank ? (size_t)(blank - text) : strlen(text);
 
+	if (!strncmp(text, "BOOT_IMAGE=", 11))		/* GRUB's `linux` */
+		return blank ? blank + 1 : "";
 	for (size_t i = 0; i < first; i++)
 		if (text[i] == '=')
 			return text;
