@@ -56,20 +56,22 @@ def _origins(folder: Path) -> Dict[str, str]:
     return {identity: name for name in names for identity in load(folder, name).tests}
 
 
-def patched_rom(image: Image, command_line: str) -> bytes:
-    """The ROM's bytes with the command line in the place that is kept free for it."""
+def patched(path: Path, name: str, command_line: str) -> bytes:
+    """The bytes of a ROM or an ISO of the image with the command line in the place that is kept free for it."""
     try:
-        rom = bytearray(image.rom.read_bytes())
+        content = bytearray(path.read_bytes())
     except OSError as error:
-        raise Problem("%s: %s; run make" % (image.rom, error.strerror)) from None
+        raise Problem("%s: %s; run make" % (path, error.strerror)) from None
     text = command_line.encode("utf-8")
     if len(text) > LONGEST_COMMAND_LINE:
-        raise Problem("the command line of image `%s` has %d bytes, its ROM has place for %d"
-                      % (image.name, len(text), LONGEST_COMMAND_LINE))
-    at = rom.find(ROM_MARKER + bytes(ROM_SPACE))
-    if at < 0 or rom.find(ROM_MARKER, at + 1) >= 0:
-        raise Problem("%s: it must have %s with %d zero bytes behind it, once; run make"
-                      % (image.rom, ROM_MARKER.decode(), ROM_SPACE))
+        raise Problem("the command line of image `%s` has %d bytes, its ROM has place for %d" % (name, len(text), LONGEST_COMMAND_LINE))
+    at = content.find(ROM_MARKER + bytes(ROM_SPACE))
+    if at < 0 or content.find(ROM_MARKER, at + 1) >= 0:
+        raise Problem("%s: it must have %s with %d zero bytes behind it, once; run make" % (path, ROM_MARKER.decode(), ROM_SPACE))
     at += len(ROM_MARKER)
-    rom[at:at + len(text)] = text
-    return bytes(rom)
+    content[at:at + len(text)] = text
+    return bytes(content)
+
+
+def patched_rom(image: Image, command_line: str) -> bytes:
+    return patched(image.rom, image.name, command_line)

@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from firmware import IMAGES, ISO_TOOLS, PLAIN, ROOT, VMX, Machines, lacking, rom_stream, verdicts  # noqa: E402
+from firmware import IMAGES, ISO_TOOLS, PLAIN, ROOT, VMX, Machines, lacking, rom_stream  # noqa: E402
 
 PLAIN_WORDS = f"brief smp=2 run={PLAIN}"
 
@@ -52,9 +52,6 @@ class ByGrub(Machines):
 
     def test_bios_linux(self) -> None:
         self.bios("linux", "linux", "image.bzimage")
-
-    def test_bios_linux16(self) -> None:
-        self.bios("linux16", "linux", "image.bzimage")
 
     def test_uefi(self) -> None:
         self.uefi("multiboot", "multiboot", "image.elf")

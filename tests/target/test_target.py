@@ -257,11 +257,15 @@ class Description(Target):
         self.assertTrue((self.folder / "ended").exists())
 
     def test_an_artifact_that_is_not_there(self) -> None:
-        self.complains(2, "image `fake` has no {iso}", "`make iso` makes it", words=("--command", "./my-vmm --kernel {iso}"))
+        self.complains(2, "image `fake` has no {iso}", "fake.iso` makes it", words=("--command", "./my-vmm --kernel {iso}"))
 
-    def test_a_rom_has_the_words(self) -> None:
+    def test_an_iso_has_the_words(self) -> None:
+        (self.images / "fake.iso").write_bytes(b"a CD" + (self.images / "fake.rom").read_bytes())
+        self.test_a_rom_has_the_words("iso")
+
+    def test_a_rom_has_the_words(self, artifact: str = "rom") -> None:
         self.script("from-rom", "#!/bin/sh\nexec ./my-vmm --kernel \"$1\" --append \"$(tr -dc ' -~' <\"$1\" | sed 's/.*CMDLINE//')\" --log log\n")
-        self.targets(command="./from-rom {rom}")
+        self.targets(command="./from-rom {%s}" % artifact)
         self.section("fault=exit")
         self.green(self.run_tests("--target", "mine", "--keep"))
         self.assertIn("fault=exit", (self.folder / "log").read_text())

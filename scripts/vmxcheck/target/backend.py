@@ -12,14 +12,14 @@ from typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 from ..backends.base import Backend
 from ..config import Section
 from ..errors import Problem
-from ..images import Image, patched_rom
+from ..images import Image, patched
 from ..launch import Boot, Launch
 from ..output import complain
 from ..process import dies_with_us, output_of
 from ..settings import Settings
 from . import ports
 from .machine import Machine
-from .spec import ARTIFACTS, FIELDS, MAKES, Target, deaf, fill
+from .spec import ARTIFACTS, FIELDS, MADE_ONE_BY_ONE, Target, deaf, fill
 
 
 class TargetBackend(Backend):
@@ -83,8 +83,9 @@ class TargetBackend(Backend):
     def needs_file(self, image: Image) -> Optional[str]:
         for name in ARTIFACTS:
             if self._target.uses(name) and not _artifact(image, name).exists():
+                path = os.path.relpath(_artifact(image, name))
                 return "image `%s` has no {%s}: %s is missing; `%s` makes it" % (
-                    image.name, name, os.path.relpath(_artifact(image, name)), MAKES.get(name, "make"))
+                    image.name, name, path, "make " + path if name in MADE_ONE_BY_ONE else "make")
         return None
 
     # ---- a boot
@@ -100,8 +101,8 @@ class TargetBackend(Backend):
 
         def artifact(name: str) -> str:
             source, place = _artifact(boot.image, name).resolve(), boot.folder / ("image" + ARTIFACTS[name])
-            if not place.exists() and name == "rom":
-                place.write_bytes(patched_rom(boot.image, boot.command_line))
+            if not place.exists() and name in ("rom", "iso"):  # nobody else can hand the words over
+                place.write_bytes(patched(source, boot.image.name, boot.command_line))
             elif not place.exists():
                 place.symlink_to(source)  # a name without blanks, of this boot alone
             return str(place)

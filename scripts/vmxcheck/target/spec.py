@@ -22,10 +22,10 @@ TERM, KILL = "term", "kill"  # the ways to end a machine that are no command
 
 # What {...} may be in a command; in the command's environment the same are VMXCHECK_ELF, VMXCHECK_WORDS, ...
 ARTIFACTS = {"elf": ".elf", "elf64": ".elf64", "rom": ".rom", "bzimage": ".bzimage", "efi": ".efi", "iso": ".iso"}
-MAKES = {"bzimage": "make", "efi": "make", "iso": "make iso"}  # what makes one; all others are made by `make`
+MADE_ONE_BY_ONE = ("iso",)  # by `make FILE`; all others are made by `make`
 FIELDS = {
     "elf": "the image, ELF32 (Multiboot 1 and 2, PVH)", "elf64": "the image, ELF64 (PVH)", "rom": "a ROM with the words in it",
-    "bzimage": "the image as a Linux kernel", "efi": "the image as an EFI application", "iso": "a CD or disk",
+    "bzimage": "the image as a Linux kernel", "efi": "the image as an EFI application", "iso": "a CD or disk with the words in it",
     "words": "the image's command line", "image": "the image's name", "smp": "processors", "processors": "the same", "memory": "MiB",
     "cpu": "the value of --cpu", "serial": "where the serial port is to go", "port": "a free TCP port", "folder": "a folder of this boot alone",
 }
