@@ -3,7 +3,7 @@
 # make            all images: build/x86/NAME.elf, .elf64, .rom, .bzimage (.efi is the same file) and .tests (the list of its tests)
 #                 and what L0 of the backend kvm-on-bochs is made of: build/l0
 # make iso        build/vmxcheck.iso: a CD, or a stick, that boots under a BIOS and under UEFI; build/x86/NAME.iso: of one image
-# make standalone one file an image that needs nothing but an emulator: build/standalone/NAME.run
+# make standalone one file an image that needs nothing but Python and an emulator: build/standalone/NAME.run
 # make check      the self-tests, a few strange machines, then all images on the backends that `auto` finds
 # make check-fast the self-tests alone
 # make check-iso  the whole suite by Bochs' BIOS from the CD: the verdicts of the ROM
@@ -166,7 +166,7 @@ $(OUT)/x86/%.iso: $(OUT)/x86/%.elf scripts/mkiso
 
 standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
 
-$(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh
+$(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh $(shell find scripts/vmxcheck spec -name "*.py" -o -name "*.tsv")
 	$(call say,PACK,$@)
 	$(Q)$(PYTHON) scripts/mkstandalone $(OUT)/x86 $* $@
 
@@ -263,9 +263,9 @@ install: all docs
 	install -d $(TREE)/$(OUT)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
 		$(SHARE)/zsh/site-functions
 	install -m 755 run_tests.sh $(TREE)/
-	install -m 644 unittests.cfg config.mk $(TREE)/
+	install -m 644 unittests.cfg config.mk VERSION $(TREE)/
 	$(if $(L0_FILES),install -d $(TREE)/$(B)/l0 && install -m 644 $(L0_FILES) $(TREE)/$(B)/l0/)
-	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .rom .tests)) $(TREE)/$(OUT)/x86/
+	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .elf64 .rom .tests)) $(TREE)/$(OUT)/x86/
 	cp -R scripts spec $(TREE)/
 	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +
 	ln -sf ../lib/vmxcheck/run_tests.sh $(DESTDIR)$(PREFIX)/bin/vmxcheck

@@ -105,6 +105,7 @@ def run_parser() -> argparse.ArgumentParser:
         "version of the emulators that is installed or in the cache; what was run already is not run again")
     add("--rerun", action="store_true", help="of --matrix: run all of them again")
     add("--timeout", metavar="SECONDS", help="how long an image may go without progress (0: no limit)")
+    add("--words", default="", metavar="WORDS", help="more words for each image, such as 'dangerous' (docs/backends.md)")
     add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
     add("--walks", choices=("auto", "whole", "brief"), default="auto",
         help="long walks over values: all of them, or a selection (auto: brief on kvm-on-bochs, which is slow)")

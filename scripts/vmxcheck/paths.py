@@ -9,7 +9,8 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
 INSTALLED = not (TOP / "Makefile").exists()
-PROGRAM = "vmxcheck" if INSTALLED else "run_tests.sh"  # what it calls itself
+_RUN_FILE = os.environ.get("VMXCHECK_PROGRAM", "")  # the self-extracting file that this is from
+PROGRAM = os.path.basename(_RUN_FILE) or ("vmxcheck" if INSTALLED else "run_tests.sh")  # what it calls itself
 CATALOGUE = TOP / "spec" / "catalogue.tsv"
 
 
@@ -21,6 +22,6 @@ def results_base(options: argparse.Namespace) -> Path:
 def program() -> str:
     """What a command line begins with that is typed where this one was."""
     if INSTALLED:
-        return PROGRAM
+        return _RUN_FILE or PROGRAM
     path = os.path.relpath(TOP / PROGRAM)
     return path if "/" in path else "./" + path

@@ -44,7 +44,7 @@ def boot(options: argparse.Namespace, words: List[str], settings: Settings, time
     out = sys.stderr if options.tap else sys.stdout
     report = Report(out, options.verbose - options.quiet, Style.of(out, options.color))
     session = Session(selection, chooser, results, _repro(options, sections, images), options.known or TOP / "spec" / "known",
-                      report, options.repeat, baseline, options.walks)
+                      report, options.repeat, baseline, options.walks, _words(options.words))
     session.prepare(timeout)
     base = results_base(options)
     if session.jobs:
@@ -96,6 +96,16 @@ def _finish(options: argparse.Namespace, session: Session, results: results_modu
     return status
 
 
+def _words(text: str) -> str:
+    """What --words says; what the runner says itself is no business of it."""
+    for word in text.split():
+        if word.partition("=")[0] in ("run", "skip", "after", "order", "seed", "smp"):
+            raise Problem("--words %s: `%s=` is what the runner says: patterns, --order and unittests.cfg have it" % (text, word.partition("=")[0]))
+    if not text.isascii() or not text.isprintable():
+        raise Problem("--words: words of ASCII are needed")
+    return text
+
+
 def _new_seed() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
@@ -106,6 +116,7 @@ def _repro(options: argparse.Namespace, sections: List[Section], images: Dict[st
         if getattr(options, name):
             words += ["--" + name, str(getattr(options, name))]
     words += [word for text in options.qemu_args for word in ("--qemu-args", text)]
+    words += ["--words", options.words] if options.words else []
     words += ["--walks", options.walks] if options.walks != "auto" else []
     words += L0Options.of(options, ["kvm-on-bochs"]).words()
     repro = Repro(program(), words, os.environ)

@@ -62,7 +62,8 @@ class Session:
 
     def __init__(self, selection: List[Selected], chooser: Choosing, results: Results, repro: Repro,
                  known_folder: Path, report: Report, repeat: int = 1, baseline: Optional[Baseline] = None,
-                 walks: str = "auto") -> None:
+                 walks: str = "auto", words: str = "") -> None:
+        self._words = words
         self._chooser = chooser
         self._results = results
         self._repro = repro
@@ -113,7 +114,8 @@ class Session:
         """What boots the selected tests of a section there, in round `number`."""
         section = selected.section
         extra = ["order=random seed=%d" % self._results.seed] if self._results.order else []
-        extra += [backend.words(section.arguments)] + (["brief"] if self._brief(backend) else [])
+        extra += [backend.words(section.arguments + " " + self._words)] + (["brief"] if self._brief(backend) else [])
+        extra += [self._words] if self._words else []
         extra += ["smp=%d" % section.smp] if section.smp > 1 and "smp=" not in section.arguments else []
         left_out = self._left_out(selected, backend)
         boots = []
