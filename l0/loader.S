@@ -4,8 +4,14 @@
  * disk and enters the kernel by its PVH entry. The second sector says what goes where, in
  * entries of three 32-bit words: first sector, number of sectors, address. The last entry is 0, the
  * kernel's entry, the address of its hvm_start_info.
+ *
+ * There are builds of Bochs whose 64-bit IDIV is wrong. No Linux gets far on these, nor says why: so the loader divides
+ * first, and if it is so, speaks in L0's stead (the frame is that of l0/report.c).
  */
 TABLE = 0x8000
+PML4 = 0x9000
+PDPT = 0xa000
+PD = 0xb000
 ATA = 0x1f0
 
 	.code16
@@ -35,6 +41,57 @@ start32:
 	mov %eax, %fs
 	mov %eax, %gs
 	mov $0x7c00, %esp
+
+	mov $PML4, %edi
+	mov %edi, %cr3
+	xor %eax, %eax
+	mov $(PD + 0x1000 - PML4) / 4, %ecx
+	rep stosl
+	movw $PDPT + 3, PML4
+	movw $PD + 3, PDPT
+	movb $0x83, PD			/* the first 2 MBytes */
+	mov $0x20, %al			/* CR4.PAE */
+	mov %eax, %cr4
+	mov $0xc0000080, %ecx		/* IA32_EFER */
+	mov $1, %ah			/* LME */
+	xor %edx, %edx
+	mov $0, %al
+	wrmsr
+	mov %cr0, %eax
+	bts $31, %eax
+	mov %eax, %cr0
+	ljmp $24, $divide
+	.code64
+divide:
+	push $-43
+	pop %rax
+	cqo
+	push $5
+	pop %rbx
+	idiv %rbx
+	add $8, %rax			/* -8, and -3 is left */
+	add $3, %rdx
+	or %rax, %rdx
+	ljmp *compatible
+	.code32
+in_32_bits:
+	mov %cr0, %eax
+	btr $31, %eax
+	mov %eax, %cr0
+	xor %eax, %eax
+	mov $0xc0000080, %ecx
+	mov %edx, %ebx
+	xor %edx, %edx
+	wrmsr
+	mov %eax, %cr4
+	test %ebx, %ebx
+	jz divides
+	mov $complaint, %esi
+	mov $complaint_end - complaint, %ecx
+	mov $0xe9, %dx
+	rep outsb
+	hlt
+divides:
 	mov $0x3f6, %dx
 	mov $2, %al			/* no interrupts: the drive is polled */
 	out %al, %dx
@@ -112,8 +169,18 @@ read_command:
 gdt:	.quad 0
 	.quad 0x00cf9b000000ffff
 	.quad 0x00cf93000000ffff
-gdtr:	.word 23
+	.quad 0x00af9b000000ffff
+gdtr:	.word 31
 	.long gdt
+compatible:
+	.long in_32_bits
+	.word 8
+complaint:
+	.byte 2
+	.ascii "H"
+	.word complaint_end - 1f
+1:	.ascii "problem=its Bochs does 64-bit IDIV wrong\n"
+complaint_end:
 
 	.org 510
 	.word 0xaa55

@@ -373,9 +373,21 @@ static bool yields(const struct kvm_run *run)
 	return run->exit_reason == KVM_EXIT_IO && run->io.port == YIELD_PORT;
 }
 
+/* What does not come at once may never come. L0 is idle meanwhile, and Bochs lets the time of an idle machine pass at once. */
+static void let_others_run(unsigned int waits)
+{
+	enum { SOON = 64, NAP_NS = 500000 };
+
+	if (waits < SOON)
+		sched_yield();
+	else
+		nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+}
+
 static void *run_cpu(void *argument)
 {
 	struct cpu *cpu = argument;
+	unsigned int waits = 0;			/* in a row */
 
 	while (!stop) {
 		const int result = ioctl(cpu->fd, KVM_RUN, 0);
@@ -389,7 +401,9 @@ static void *run_cpu(void *argument)
 			handle_exit(cpu);
 		pthread_mutex_unlock(&lock);
 		if (result == 0 && yields(cpu->run))
-			sched_yield();
+			let_others_run(++waits);
+		else if (result == 0)
+			waits = 0;
 	}
 	return NULL;
 }

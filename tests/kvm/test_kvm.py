@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "runner"))
 import support  # noqa: E402,F401
 from test_real import FAULTS, GOOD, Real  # noqa: E402
 from vmxcheck.backends import CLASSES  # noqa: E402
+from vmxcheck.backends.kvm_on_bochs import WRONG_DIVISION  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.settings import Settings  # noqa: E402
 
@@ -32,7 +33,13 @@ class OnKvm(Real):
 
     def test_one_boot_for_all(self) -> None:
         (self.folder / "unittests.cfg").write_text(self.configuration())
-        run = self.run_tests("--backend", self.backend, "self", "cap.basic.true55", "exit.rdtsc.offset", "exit.rdtsc.exiting")
+        words = ("--backend", self.backend, "self", "cap.basic.true55", "exit.rdtsc.offset", "exit.rdtsc.exiting")
+        run = self.run_tests(*words)
+        if run.status == 2 and WRONG_DIVISION in run.err:
+            self.assertIn("--bochs 3.0", run.err)
+            run = self.run_tests("--bochs", "3.0", *words)
+            if run.status == 2:
+                self.skipTest(run.err.strip().splitlines()[-1])  # no network
         self.assertEqual(run.status, 1, run.err)
         for fault in ENDS:
             with self.subTest(fault=fault):
@@ -57,7 +64,7 @@ class OnKvm(Real):
 
     def check_target(self, target: "dict[str, str]") -> None:
         self.assertEqual(target["l0_boots"], "1")
-        self.assertRegex(target["name"], r"^kvm-6\.\d+ corei7_skylake_x$")
+        self.assertRegex(target["name"], r"^kvm-\d+\.\d+ corei7_skylake_x$")
         self.assertEqual(target["kernel"], target["version"])
         self.assertIn("kvm_intel.nested=Y", target["kvm_parameters"])
         self.assertGreater(float(target["l0_cpu_seconds"]), float(target["l0_boot_cpu_seconds"]))

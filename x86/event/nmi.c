@@ -129,7 +129,7 @@ static void nmi_handler(UNUSED struct exception_frame *frame)
 static void guest_takes_two_nmis(void)
 {
 	guest_sends_nmi();
-	wait_until(handled.taken >= 2, WAIT_MS);
+	wait_until(handled.taken >= 2, SELF_MS);
 }
 
 static void handle_nmis(void)
@@ -221,7 +221,7 @@ TEST("exec.nmi.blocked_after_exit", "An NMI exit leaves NMIs blocked in the host
 	nmi_pend();
 	expect_eq(handled.taken, 1);
 	nmi_unblock();
-	wait_until(handled.taken >= 2, WAIT_MS);
+	wait_until(handled.taken >= 2, SELF_MS);
 	wait_for_nothing();
 	/* One NMI pends behind the one that is blocked; whether a second one is held too the manual leaves open. */
 	expect_between(2, handled.taken, 3);
@@ -248,7 +248,7 @@ TEST("exec.nmi.iret_unblocks", "NMI exiting = 0: IRET in the guest ends blocking
 {
 	let_guest_use_apic();
 	CASE("a blocked NMI and IRET");
-	wait_behind_iret_ms = WAIT_MS;
+	wait_behind_iret_ms = SELF_MS;
 	handle_nmis();
 	vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_NMI);
 	guest_run(guest_pends_nmi_and_irets);
@@ -276,7 +276,7 @@ TEST("exec.nmi.iret_unblocks", "NMI exiting = 0: IRET in the guest ends blocking
 	expect_eq(handled.taken, 0);
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
 	nmi_unblock();
-	wait_until(handled.taken, WAIT_MS);
+	wait_until(handled.taken, SELF_MS);
 	expect_eq(handled.taken, 1);
 	expect_eq(handled.taken_in_host, 1);
 }
@@ -295,7 +295,7 @@ TEST("exec.nmi.iret_no_effect", "NMI exiting = 1, virtual NMIs = 0: IRET in the 
 	expect_eq(taken_after, 0);
 	expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_NMI);
 	nmi_unblock();
-	wait_until(handled.taken, WAIT_MS);
+	wait_until(handled.taken, SELF_MS);
 	expect_eq(handled.taken, 1);
 	expect_eq(handled.taken_in_host, 1);
 }

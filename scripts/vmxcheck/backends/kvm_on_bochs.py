@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from ..errors import Problem
 from ..images import Image
@@ -58,11 +58,16 @@ _COMMAND_LINE = (
     "audit=0 nowatchdog lsm= initcall_blacklist=load_system_certificate_list,trace_eval_init,init_kprobe_trace,"
     "cubictcp_register,init_evm,crypto_kdf108_init,hugetlb_init" % (IPS // 1000))
 
-# What Bochs does not have though its CPUID says so: the MSRs of APERF and MPERF, and the sizes of leaf 0DH for XSAVES and
-# XSAVEC, over which Linux does without XSAVE, and 7.x panics. Before 5.18 Linux takes numbers alone.
-_CLEARED = "clearcpuid=aperfmperf,xsaves,xsavec"
-_CLEARED_BY_NUMBER = "clearcpuid=124,323,321"
+# Features that Linux shall not see, with their numbers, which is all that Linux takes before 5.18; and the first version of
+# Bochs on which it may. Bochs has no MSRs of APERF and MPERF though its CPUID says so, and none to enumerate ERMS, without
+# which Linux 6.1 moves memory wrongly if there is FSRM. Before 3.1 the sizes of leaf 0DH for XSAVES and XSAVEC are wrong:
+# Linux does without XSAVE then, and 7.x panics.
+_NEVER = (99, 0)
+_CLEARED = (("aperfmperf", 124, _NEVER), ("fsrm", 580, _NEVER), ("xsaves", 323, (3, 1)), ("xsavec", 321, (3, 1)))
 _FIRST_WITH_NAMES = (5, 18)
+# KVM's own posted-interrupt descriptor is aligned to 64 bytes, and this Bochs wants 4 KiB: none of its VM entries succeeds.
+_NO_APICV_ON, _NO_APICV = (3, 0), "kvm_intel.enable_apicv=0"
+WRONG_DIVISION = "its Bochs does 64-bit IDIV wrong"  # what l0/loader.S says
 
 
 class KvmOnBochs(Bochs):
@@ -178,10 +183,18 @@ class KvmOnBochs(Bochs):
         failure = self._machine.failure if self._machine else ""
         if not self._machine or not failure:
             return None
-        remedy = ("; known to work is --cpu " + " or ".join(WORKING_MODELS) if self.cpu not in WORKING_MODELS
+        remedy = ("; take another Bochs: --bochs 3.0, or BOCHS=PATH" if failure == WRONG_DIVISION
+                  else "; known to work is --cpu " + " or ".join(WORKING_MODELS) if self.cpu not in WORKING_MODELS
                   else "; try it without --kvm-param" if self._options.parameters else "; take another kernel with --l0-kernel")
         return "kvm-on-bochs with --cpu %s and Linux %s: %s%s" % (self.cpu, self.version(), failure,
                                                                   "" if self._machine.refused else remedy)
+
+    def _for_this_bochs(self) -> List[str]:
+        """Words of L0's command line."""
+        bochs = version_number(super().version())
+        by_name = version_number(self.version()) >= _FIRST_WITH_NAMES
+        cleared = [name if by_name else str(number) for name, number, first in _CLEARED if bochs < first]
+        return ["clearcpuid=" + ",".join(cleared)] + ([_NO_APICV] if bochs == _NO_APICV_ON else [])
 
     def _boot(self) -> Machine:
         if self._dead_boots >= MOST_DEAD_BOOTS:
@@ -190,14 +203,13 @@ class KvmOnBochs(Bochs):
         assert self._kernel
         self._boots += 1
         memory = MEMORY[self._options.monitor]
-        cleared = _CLEARED if version_number(self.version()) >= _FIRST_WITH_NAMES else _CLEARED_BY_NUMBER
         folder = Path(tempfile.mkdtemp(prefix="vmxcheck-l0-"))
         files = {"init": (self._built / "init").read_bytes()}
         files.update({path.name: path.read_bytes() for path in self._kernel.modules()})
         if self._options.monitor == "qemu":
             files.update(qemu.files(self.settings.tool("QEMU", "qemu-system-x86_64").path or ""))
         disk.write(folder / "disk", (self._built / "loader.bin").read_bytes(), self._kernel.vmlinux.read_bytes(),
-                   disk.initramfs(files), " ".join([_COMMAND_LINE, cleared, *self._options.qualified()]), memory << 20)
+                   disk.initramfs(files), " ".join([_COMMAND_LINE, *self._for_this_bochs(), *self._options.qualified()]), memory << 20)
         (folder / "bochsrc").write_text(_BOCHSRC.format(cpu=self.cpu, ips=IPS, memory=memory, mailbox=MAILBOX, console=CONSOLE))
         (folder / "vga.rom").write_bytes(NO_VGA_BIOS)
         bios = self._bios()
