@@ -13,6 +13,8 @@
 #                 machine a strange one (VMXCHECK_CHECK_BUILD); what people ship has none of it
 # make CHECK=1 PAD=4   the same with 4 KBytes of nothing in front of the code, in build/check/pad4
 # make check-machines  the images of the check build on strange machines (docs/machines.md; AXES=...); a quarter of an hour
+# make new-test ID=...  the row and the skeleton of a new test (docs/writing-a-test.md)
+# make docs       tables and figures in docs/, the manual page and completions, afresh
 # make findings   docs/findings.md afresh: what is wrong with current targets
 # make analyze    gcc's -fanalyzer, clang-tidy and shellcheck
 # make V=1        show the commands
@@ -57,8 +59,8 @@ ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) \
 	-m elf_x86_64 --emit-relocs -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs findings iso check-iso standalone clean install check check-fast check-images check-clang check-kvm check-releases \
-	check-machines check-machines-short check-needs analyze
+.PHONY: all docs handed-out findings new-test iso check-iso standalone clean install check check-fast check-images check-clang \
+	check-kvm check-releases check-machines check-machines-short check-needs analyze
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -170,13 +172,22 @@ $(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unit
 	$(call say,PACK,$@)
 	$(Q)$(PYTHON) scripts/mkstandalone $(OUT)/x86 $* $@
 
+# What docs/ contains that is made from sources (tests/house/test_docs.py compares it), and the manual page and completions.
+docs: handed-out
+	$(Q)$(PYTHON) scripts/mkdocs --write
+
 # From the same options as --help.
-docs: $(B)/docs/vmxcheck.1 $(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh
+handed-out: $(B)/docs/vmxcheck.1 $(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh
 
 MANUAL = cd scripts && $(PYTHON) -S -m vmxcheck.manual
 $(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py scripts/vmxcheck/__init__.py
 	$(Q)mkdir -p $(@D)
 	$(Q)($(MANUAL) $(if $(filter 1,$*),man,$*)) >$@
+
+# A row of the catalogue and a skeleton: make new-test ID=exit.rdtsc.wraps [TITLE=...] [KIND=entry|exit] [CPUS=2] [FILE=...]
+NEW_TEST = $(foreach key,TITLE SECTION KIND CPUS NEEDS FILE,$(if $($(key)),"$(key)=$($(key))"))
+new-test:
+	$(Q)$(PYTHON) scripts/new-test $(ID) $(NEW_TEST)
 
 # In the repository, so that it can be read there; tests/runner/test_findings.py says when it is old.
 findings:
@@ -259,7 +270,7 @@ compile_commands.json: Makefile config.mk $(COMMAND_SOURCES)
 # The installed tree has the same shape, so that the runner finds everything in its place.
 TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
 SHARE := $(DESTDIR)$(PREFIX)/share
-install: all docs
+install: all handed-out
 	install -d $(TREE)/$(OUT)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
 		$(SHARE)/zsh/site-functions
 	install -m 755 run_tests.sh $(TREE)/

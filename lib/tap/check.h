@@ -13,20 +13,26 @@
 
 /* A plain yes or no: `wanted` says what must be so, in words. Where two values are compared, the words below show both. */
 #define expect(condition, wanted)	check_that(HERE, #condition, (condition), wanted)
+/* The same number, as 64 bits. */
 #define expect_eq(actual, expected)	check_equal(HERE, #actual, (u64)(actual), (u64)(expected))
 /* Bits of actual outside the mask are not looked at. */
 #define expect_bits(actual, mask, expected)	\
 	check_bits(HERE, #actual, (u64)(actual), (u64)(mask), (u64)(expected))
+/* low <= actual <= high. */
+/* low <= actual <= high. */
 #define expect_between(low, actual, high)	\
 	check_between(HERE, #actual, (u64)(low), (u64)(actual), (u64)(high))
+/* Another number. */
 #define expect_ne(actual, other)	check_other(HERE, #actual, (u64)(actual), (u64)(other))
 /* Unsigned, both. */
 #define expect_at_least(actual, least)	check_between(HERE, #actual, (u64)(least), (u64)(actual), ~0ull)
 #define expect_at_most(actual, most)	check_between(HERE, #actual, 0, (u64)(actual), (u64)(most))
+/* One of the two. */
 #define expect_either(actual, one, other)	check_either(HERE, #actual, (u64)(actual), (u64)(one), (u64)(other))
 /* All these bits are 1; one of them is. */
 #define expect_set(actual, bits)	check_bits(HERE, #actual, (u64)(actual), (u64)(bits), (u64)(bits))
 #define expect_one_set(actual, bits)	check_one_set(HERE, #actual, (u64)(actual), (u64)(bits))
+/* A TRY() ended in this exception, or in none. */
 #define expect_fault(fault, vector, error_code)	check_fault(HERE, #fault, &(fault), vector, error_code)
 #define expect_no_fault(fault)		check_no_fault(HERE, #fault, &(fault))
 /*
@@ -40,9 +46,10 @@
 #define expect_bytes(memory, expected, size)	check_bytes(HERE, #memory, memory, expected, size)
 /* As expect(), of what holds for processors up to now and is promised for no later one: where the model is not known, a note. */
 #define expect_on_known(condition, wanted)	check_that_on_known(HERE, #condition, (condition), wanted)
+/* What this has found out is wrong, in words; the texts are kept as they are. */
 #define fail_check(text, expected, actual)	check_failed(HERE, text, expected, actual)
 
-/* Not by the words above: these would show a macro in the condition as what it expands to. */
+/* The same, but a failure ends the test. Not by the words above: these would show a macro in the condition as what it expands to. */
 #define require(condition, wanted)	check_required(check_that(HERE, #condition, (condition), wanted))
 #define require_eq(actual, expected)	check_required(check_equal(HERE, #actual, (u64)(actual), (u64)(expected)))
 #define require_at_least(actual, least)	\

@@ -14,7 +14,7 @@ from typing import Dict, List, Optional, Tuple
 from . import catalogue, options as options_module
 from .config import Section, load as load_config
 from .errors import Problem
-from .images import Image, load as load_image
+from .images import EVERYTHING, Image, load as load_image
 from .output import complain, emit
 from .paths import CATALOGUE, INSTALLED, TOP, results_base
 from .selection import Selected, select, split_patterns
@@ -75,6 +75,7 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
         return 0
     if not options.config:
         _warn_of_strangers(sections, build)
+        _warn_of_ids(selection)
     from . import running  # start-up time
 
     return running.boot(options, words, settings, timeout, sections, images, selection, cut)
@@ -140,6 +141,20 @@ def _select(options: argparse.Namespace, sections: List[Section], images: Dict[s
 
 def _tests_of(sections: List[Section], build: Path) -> List[str]:
     return [identity for s in sections if s.by_default for identity in load_image(build, s.file).tests]
+
+
+def _warn_of_ids(selection: List[Selected]) -> None:
+    """Tests of the suite that no row of the catalogue is for."""
+    ids = [identity for one in selection if _is_of_the_suite(one.section.file) for identity in one.wanted]
+    rows = catalogue.read(CATALOGUE) if ids else {}
+    missing = list(dict.fromkeys(identity for identity in ids if identity not in rows))
+    if missing:
+        complain("warning: no row in spec/catalogue.tsv for %s%s: `make new-test ID=...` writes one, and make check refuses a test without"
+                 % (", ".join(missing[:5]), " and %d more" % (len(missing) - 5) if len(missing) > 5 else ""))
+
+
+def _is_of_the_suite(image: str) -> bool:
+    return image == EVERYTHING or (TOP / "x86" / image).is_dir() or (TOP / "x86" / (image + ".c")).exists()
 
 
 def _warn_of_strangers(sections: List[Section], build: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Iterator, Tuple
 ROOT = Path(__file__).resolve().parents[2]
 WIDEST = 150  # columns, a TAB to the next multiple of 8; .editorconfig and pyproject.toml have the same number
 CODE = (".c", ".h", ".S", ".def", ".py", ".sh", ".ld", ".js")
-CODE_NAMES = ("configure", "Makefile", "mkrom", "mkstandalone", "check-releases", "run", "second-bochs")
+CODE_NAMES = ("configure", "Makefile", "mkrom", "mkstandalone", "check-releases", "mkdocs", "new-test", "run", "second-bochs")
 TABS = (".c", ".h", ".S", ".sh")
 BINARY = (".png",)
 

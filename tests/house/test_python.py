@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import List
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("mkrom", "mkstandalone", "check-releases")
+SCRIPTS = ("mkrom", "mkstandalone", "check-releases", "mkdocs", "new-test")
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
