@@ -19,7 +19,6 @@
 #define expect_bits(actual, mask, expected)	\
 	check_bits(HERE, #actual, (u64)(actual), (u64)(mask), (u64)(expected))
 /* low <= actual <= high. */
-/* low <= actual <= high. */
 #define expect_between(low, actual, high)	\
 	check_between(HERE, #actual, (u64)(low), (u64)(actual), (u64)(high))
 /* Another number. */
@@ -33,8 +32,9 @@
 #define expect_set(actual, bits)	check_bits(HERE, #actual, (u64)(actual), (u64)(bits), (u64)(bits))
 #define expect_one_set(actual, bits)	check_one_set(HERE, #actual, (u64)(actual), (u64)(bits))
 /* A TRY() ended in this exception, or in none. */
-#define expect_fault(fault, vector, error_code)	check_fault(HERE, #fault, &(fault), vector, error_code)
-#define expect_no_fault(fault)		check_no_fault(HERE, #fault, &(fault))
+#define expect_fault(actual, vector, error_code)	\
+	({ const struct fault checked_ = (actual); check_fault(HERE, #actual, &checked_, vector, error_code); })
+#define expect_no_fault(actual)	({ const struct fault checked_ = (actual); check_no_fault(HERE, #actual, &checked_); })
 /*
  * Bits that are reserved today read as 0. A later processor may define them, so a bit that is 1 is a failed check
  * only where the processor's model is one that the suite knows (x86/model.h), and a note anywhere else.
@@ -56,7 +56,8 @@
 	check_required(check_between(HERE, #actual, (u64)(least), (u64)(actual), ~0ull))
 #define require_between(low, actual, high)	\
 	check_required(check_between(HERE, #actual, (u64)(low), (u64)(actual), (u64)(high)))
-#define require_no_fault(fault)		check_required(check_no_fault(HERE, #fault, &(fault)))
+#define require_no_fault(actual)	\
+	check_required(({ const struct fault checked_ = (actual); check_no_fault(HERE, #actual, &checked_); }))
 
 /*
  * Name the case that the next checks are about, until the next CASE or the end of
