@@ -101,7 +101,7 @@ static void hold_interrupt(void)
 		CASE("SIPI vector %#x", 0x5a + i);
 		wait_for((struct sent){ .sipi = 0x5a + i, .interrupt = true });
 		expect_exit(EXIT_SIPI, .qualification = 0x5a + i, .rip = (u64)guest_start);
-		expect(wait_until(apic_requested(VECTOR), WAIT_MS), "the interrupt that was sent meanwhile pends (IRR)");
+		expect(wait_until(apic_requested(VECTOR), SELF_MS), "the interrupt that was sent meanwhile pends (IRR)");
 		expect_eq(take_pending(VECTOR), 1);
 	}
 }
