@@ -66,30 +66,6 @@ char *strchr(const char *s, int c)
 	return (char *)s;
 }
 
-bool glob_match(const char *pattern, size_t length, const char *text)
-{
-	const char *end = pattern + length;
-	const char *star = NULL, *retry = NULL;
-
-	/* On a mismatch, let the last '*' take one character more. */
-	for (;;) {
-		if (pattern < end && *pattern == '*') {
-			star = ++pattern;
-			retry = text;
-		} else if (*text && pattern < end && (*pattern == '?' || *pattern == *text)) {
-			pattern++;
-			text++;
-		} else if (!*text && pattern == end) {
-			return true;
-		} else if (star && *retry) {
-			pattern = star;
-			text = ++retry;
-		} else {
-			return false;
-		}
-	}
-}
-
 bool hexadecimal(const char *text, size_t length, u32 *value)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -13,8 +13,5 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t size);
 char *strchr(const char *s, int c);
 
-/* Does the text match a shell pattern of '*', '?' and plain characters? */
-bool glob_match(const char *pattern, size_t length, const char *text);
-
 /* A hexadecimal number of at most 8 digits, with or without 0x in front; false: it is none. */
 bool hexadecimal(const char *text, size_t length, u32 *value);

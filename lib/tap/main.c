@@ -141,6 +141,7 @@ static void ask_for_needs(const struct test *test)
 		test->fixture->need(*need, reason, sizeof(reason));
 }
 
+static struct words words;
 static struct selection selection;
 
 #ifdef VMXCHECK_CHECK_BUILD
@@ -156,7 +157,7 @@ static void print_name(u32 token)
 /* Two lines for who takes controls away: without these the test is skipped (-: with these), by those it goes on or not. */
 static void print_needs(const struct test *test)
 {
-	if (!selection.asked)
+	if (!words.asked)
 		return;
 	print("# needs: %s", test->id);
 	for (const u32 *need = test->needs; need && *need; need++)
@@ -166,7 +167,7 @@ static void print_needs(const struct test *test)
 
 static void print_asked(const struct test *test)
 {
-	if (!selection.asked)
+	if (!words.asked)
 		return;
 	print("# asks: %s", test->id);
 	for (u32 token = asked_next(0); token; token = asked_next(token))
@@ -317,42 +318,59 @@ bool __attribute__((weak)) tap_under_usable(UNUSED const char *mode, UNUSED char
 	return true;
 }
 
-static const char *run_all(void)
+static const char *run_under(char *reason, size_t size)
+{
+	char mode[32];
+
+	snprintf(mode, sizeof(mode), "%.*s", (int)words.under.length, words.under.start);
+	if (!tap_under_usable(mode, reason, size)) {
+		skip_selected(reason);
+		return NULL;
+	}
+	asked_ignore();
+	return tap_run_under(mode, run_selected);
+}
+
+static const char *run_all(u32 matching)
 {
 	static char reason[160];
 
 	if (selection.count == 0)
-		print("1..0 # SKIP %s\n", selection.empty ? "no test matches" : "no test is left behind after=");
+		print("1..0 # SKIP %s\n", matching == 0 ? "no test matches" : "no test is left behind after=");
 	else
 		print("1..%u\n", selection.count);
-	if (selection.x2apic && !apic_is_x2apic()) {
+	if (words.x2apic && !apic_is_x2apic()) {
 		bool met;
 
 		tap_common_need(FEATURE_X2APIC, &met, reason, sizeof(reason));
 		skip_selected(reason);
 		return NULL;
 	}
-	if (selection.under[0] && !tap_under_usable(selection.under, reason, sizeof(reason))) {
-		skip_selected(reason);
-		return NULL;
-	}
-	if (selection.under[0])
-		asked_ignore();
-	if (selection.under[0])
-		return tap_run_under(selection.under, run_selected);
+	if (words.under.length)
+		return run_under(reason, sizeof(reason));
 	run_selected();
 	return NULL;
 }
 
 int main(const struct boot_info *boot)
 {
-	const char *error = select_tests(boot->command_line, &selection);
+	const char *error = words_of(boot->command_line, &words);
+	u32 matching = 0;
+
+	if (!error && words.x2apic && has_feature(FEATURE_X2APIC))
+		apic_enable_x2apic();
+	if (!error)
+		error = select_tests(&words, &selection);
+	if (!error) {
+		matching = selection.count;
+		select_order(&words, &selection);
+	}
 
 	print_header(boot);
-	if (!error && selection.list)
+	if (!error && words.list)
 		print_list();
 	else if (!error)
-		error = run_all();
+		error = run_all(matching);
 	if (error) {
 		print("Bail out! %s\n", error);
 		return 1;

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The command line of an image, and which tests it selects in which order. */
+/* Which tests run, in which order. */
 #pragma once
 
-#include "tap/tap.h"
+#include "tap/words.h"
 
 struct selection {
-	bool list;
-	bool asked;			/* the check build: print what each test asks for */
-	bool empty;			/* nothing matches */
-	bool x2apic;			/* apic=x2apic: on, if the processor has that mode */
-	char under[32];			/* "vmx..." : run the tests inside that; empty: right here */
 	u32 count;
 	const struct test **tests;	/* in the order to run */
 };
 
-/*
- * Read the words of a command line (list, run=, skip=, order=random, seed=, from=,
- * after=, smp=, apic=x2apic, under=, machine=emulated, dangerous, shutdown=ends, the check build's asked and lacks=, and the image's
- * own). NULL and a filled selection, or what is wrong, naming the word.
- */
-const char *select_tests(const char *command_line, struct selection *selection);
+/* By tests=, run= and skip=, in the image's order. NULL, or what is wrong with the words. */
+const char *select_tests(const struct words *words, struct selection *selection);
+
+/* By order= and seed=, and without those that from= or after= leave out. */
+void select_order(const struct words *words, struct selection *selection);

@@ -25,7 +25,7 @@ from .output import complain
 from .paths import TOP, results_base
 from .report import Report
 from .results import Point, Results
-from .selection import configured
+from .selection import CHOOSING, configured
 from .style import Style
 from .target import spec
 from .verdict import CRASH, EXITED, HANG, Ledger, Outcome
@@ -234,7 +234,7 @@ class Importer:
         words = set(boot.words.split())
         fitting = []
         for section in self._sections:
-            asked = [word for word in section.arguments.split() if not word.startswith(("run=", "skip="))]
+            asked = [word for word in section.arguments.split() if not word.startswith(CHOOSING)]
             if section.file == boot.image and set(asked) <= words and (not section.backends or self._name in section.backends):
                 fitting.append((-len(asked), not section.backends, section.name != boot.image, section))
         section = min(fitting, key=lambda one: one[:3])[3] if fitting else Section(boot.image or "unknown", 0, boot.image or "unknown")
@@ -340,7 +340,7 @@ def _points(share: Share, table: KnownTable, target: str, cpu: str, kept: Dict[s
         facts = judging.facts_of(share.section, share.image, cpu, outcome.id, {})
         _crash_or_hang(outcome, table, facts)
         words = "%s: boot image %s with `%s`" % (
-            target, share.image.name, " ".join([w for w in share.boots[0].lasting_words if not w.startswith(("run=", "skip="))] + ["run=" + outcome.id]))
+            target, share.image.name, " ".join([w for w in share.boots[0].lasting_words if not w.startswith(CHOOSING)] + ["run=" + outcome.id]))
         point = judging.point_of(outcome, share.section.name, target, words, kept.get(outcome.log, ""), share.round)
         stale = judging.judge(point, outcome, table, facts)
         if stale:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
@@ -11,6 +12,7 @@ from .config import Section
 from .errors import NothingToTest, Problem
 from .images import LONGEST_COMMAND_LINE, Image
 
+MOST_READ = 80  # characters of tests= that a person may read in a log
 ROOM_FOR_RESTART = 160  # "after=ID" is added when an image is started again behind a crash
 
 
@@ -69,71 +71,70 @@ def _value(arguments: str, key: str) -> List[str]:
     return found[-1].split(",") if found else []
 
 
+CHOOSING = ("tests=", "run=", "skip=")  # the words that choose tests
+
+
 def configured(tests: Dict[str, str], arguments: str) -> Dict[str, str]:
-    """The tests that the section's own run= and skip= words leave."""
+    """The tests that these words leave: run= and skip= of a section, or of a person; tests= of a command line of ours."""
     run, skip = _value(arguments, "run"), _value(arguments, "skip")
+    chosen = None if not _value(arguments, "tests") else _numbered(",".join(_value(arguments, "tests")), len(tests))
     return {
         identity: title
-        for identity, title in tests.items()
-        if (not run or any(fnmatchcase(identity, p) for p in run)) and not any(fnmatchcase(identity, p) for p in skip)
+        for place, (identity, title) in enumerate(tests.items())
+        if (not run or any(fnmatchcase(identity, p) for p in run) if chosen is None else place in chosen)
+        and not any(fnmatchcase(identity, p) for p in skip)
     }
 
 
 def command_lines(arguments: str, available: Dict[str, str], wanted: Iterable[str], extra: str = "",
                   everything: Iterable[str] = (), left_out: Sequence[str] = ()) -> List[List[str]]:
-    """Split the wanted tests into boots: each is [command line, id, id, ...].
+    """The boots that run the wanted tests: [[command line, id, id, ...]].
 
-    All tests that the section has: its own words suffice, in one boot. Otherwise the ids are named, and a
-    list that is too long for a command line takes more than one boot. `everything`: all tests of the image.
-    left_out: of the wanted ones, those that no boot shall run; no boot if these are all.
+    An image is told the numbers of its tests: what a pattern stands for is decided here alone, by the section's own run= and
+    skip= words too. `everything`: all tests of the image, in its order. left_out: of the wanted ones, those that no boot
+    shall run; no boot if these are all.
     """
-    count = len(list(wanted))
-    wanted = [identity for identity in wanted if identity not in left_out]
-    if not wanted:
+    chosen = set(wanted)
+    ids = [identity for identity in wanted if identity not in left_out]
+    if not ids:
         return []
-    base = " ".join(arguments.split() + extra.split())
+    words = [word for word in (arguments + " " + extra).split() if not word.startswith(CHOOSING)]
+    tests = list(everything or available)
+    if len(chosen) < len(tests):
+        words.append("tests=" + numbers([n for n, identity in enumerate(tests) if identity in chosen]))
     if left_out:
-        skip = "skip=" + ",".join(_value(base, "skip") + list(left_out))
-        base = " ".join([word for word in base.split() if not word.startswith("skip=")] + [skip])
-    if count == len(available):
-        if len(base) <= LONGEST_COMMAND_LINE - ROOM_FOR_RESTART:
-            return [[base, *wanted]]
-        if not left_out:
-            raise Problem("the arguments are too long for an image's command line: %s..." % base[:60])
-    words = [word for word in base.split() if not word.startswith(("run=", "skip="))]
-    room = LONGEST_COMMAND_LINE - ROOM_FOR_RESTART - len(" ".join(words + ["run="]))
-    boots: List[List[str]] = []
-    patterns: List[str] = []
-    ids: List[str] = []
-    for pattern, named in _short_patterns(wanted, everything or available):
-        if patterns and len(",".join(patterns + [pattern])) > room:
-            boots.append([" ".join(words + ["run=" + ",".join(patterns)]), *ids])
-            patterns, ids = [], []
-        patterns.append(pattern)
-        ids += named
-    boots.append([" ".join(words + ["run=" + ",".join(patterns)]), *ids])
-    return boots
+        words.append("skip=" + ",".join(left_out))
+    line = " ".join(words)
+    if len(line) > LONGEST_COMMAND_LINE - ROOM_FOR_RESTART:
+        raise Problem("the arguments are too long for an image's command line: %s..." % line[:60])
+    return [[line, *ids]]
 
 
-def _short_patterns(wanted: Iterable[str], everything: Iterable[str]) -> List[Tuple[str, List[str]]]:
-    """(pattern, the ids that it stands for): FRONT.* where all of the image's tests with this front are wanted."""
-    left = list(wanted)
-    others = set(everything) - set(left)
-    found: List[Tuple[str, List[str]]] = []
-    while left:
-        identity = left[0]
-        pattern, named = identity, [identity]
-        parts = identity.split(".")
-        for depth in range(1, len(parts)):
-            front = ".".join(parts[:depth]) + "."
-            if not any(other.startswith(front) for other in others):
-                same = [i for i in left if i.startswith(front)]
-                if len(same) > 1:
-                    pattern, named = front + "*", same
-                break
-        found.append((pattern, named))
-        left = [i for i in left if i not in named] if len(named) > 1 else left[1:]
-    return found
+def numbers(places: Sequence[int]) -> str:
+    """What tests= takes: "4,7-9", or, where that is long, x and a hex digit for each four tests, the lowest bit first."""
+    ranges: List[List[int]] = []
+    for place in places:
+        if ranges and place == ranges[-1][1] + 1:
+            ranges[-1][1] = place
+        else:
+            ranges.append([place, place])
+    text = ",".join("%d" % first if first == last else "%d-%d" % (first, last) for first, last in ranges)
+    if len(text) <= MOST_READ:
+        return text
+    digits = [0] * (places[-1] // 4 + 1)
+    for place in places:
+        digits[place // 4] |= 1 << place % 4
+    return min(text, "x" + "".join("%x" % digit for digit in digits), key=len)
+
+
+def _numbered(text: str, count: int) -> Set[int]:
+    """The places below count that a value of tests= stands for; none where it is no such value."""
+    if re.fullmatch("x[0-9a-f]+", text):
+        return {4 * n + bit for n, digit in enumerate(text[1:]) for bit in range(4) if int(digit, 16) >> bit & 1}
+    if not re.fullmatch(r"(\d{1,9}(-\d{1,9})?(,|$))+", text) or text.endswith(","):
+        return set()
+    ranges = [item.partition("-") for item in text.split(",")]
+    return {place for first, _, last in ranges for place in range(int(first), min(int(last or first), count - 1) + 1)}
 
 
 def select(sections: List[Section], images: Dict[str, Image], patterns: List[str], groups: List[str], names: List[str],

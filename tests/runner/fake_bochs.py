@@ -37,9 +37,9 @@ class Image:
         self.names = words.get("names", "case_1").split(",")
         self.serial = open(self.option("com1", "dev"), "wb", buffering=0)
         tests = list(TESTS)
-        if "run" in words:
-            patterns = words["run"].split(",")
-            tests = [t for t in tests if any(p == t or p.endswith(".*") and t.startswith(p[:-1]) for p in patterns)]
+        if "tests" in words:
+            ranges = [item.partition("-") for item in words["tests"].split(",")]
+            tests = [t for n, t in enumerate(TESTS) if any(int(first) <= n <= int(last or first) for first, _, last in ranges)]
         if "skip" in words:
             tests = [t for t in tests if t not in words["skip"].split(",")]
         if "after" in words and self.fault != "deaf":

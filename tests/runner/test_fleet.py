@@ -16,7 +16,7 @@ from vmxcheck import compare, session, shard, style  # noqa: E402
 from vmxcheck.config import Section  # noqa: E402
 from vmxcheck.errors import Problem  # noqa: E402
 from vmxcheck.images import Image  # noqa: E402
-from vmxcheck.selection import Selected, command_lines  # noqa: E402
+from vmxcheck.selection import Selected  # noqa: E402
 
 
 class Selecting(Project):
@@ -82,19 +82,6 @@ class Selecting(Project):
             latest.write_text(broken)
             self.assertEqual(self.run_tests("--image", "pass").status, 0)
             self.assertEqual(self.run_tests("--image", "pass", "--shard", "1/2").status, 2)
-
-    def test_few_boots_for_a_large_part(self) -> None:
-        tests = {"a.%d" % n: "t" for n in range(200)}
-        everything = {**tests, "b.one": "t", "b.two": "t", "c.long.%s" % ("x" * 60): "t"}
-        self.assertEqual(command_lines("", everything, tests), [["run=a.*", *tests]])
-        wanted = {**tests, "b.one": "t"}
-        self.assertEqual(command_lines("", everything, wanted), [["run=a.*,b.one", *tests, "b.one"]])
-        del wanted["a.7"]
-        boots = command_lines("", everything, wanted)
-        self.assertEqual([i for boot in boots for i in boot[1:]], list(wanted))
-        self.assertTrue(all(len(boot[0]) < 1008 for boot in boots))
-        # The section's own words would hide it, but run= takes their place: `a.*` must not run a.7.
-        self.assertNotIn("*", command_lines("skip=a.7", wanted, {"a.1": "", "a.2": ""}, "", everything)[0][0])
 
 
 def selection(**sizes: int) -> List[Selected]:

@@ -4,6 +4,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from random import Random
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import support  # noqa: E402,F401
@@ -44,23 +45,36 @@ class Words(unittest.TestCase):
         self.assertEqual(selection.command_lines("seed=1", TESTS, TESTS), [["seed=1", *TESTS]])
         self.assertEqual(selection.command_lines("", TESTS, TESTS, "smp=2"), [["smp=2", *TESTS]])
 
-    def test_a_part_is_named(self) -> None:
-        part = {"exit.cr0.mask": "t", "cap.basic.size": "t"}
+    def test_a_part_by_number(self) -> None:
+        part = {identity: "t" for identity in list(TESTS)[1:3]}
         self.assertEqual(selection.command_lines("x=1 run=exit.* skip=a", TESTS, part, "order=random seed=3"),
-                         [["x=1 order=random seed=3 run=exit.cr0.mask,cap.basic.size", *part]])
+                         [["x=1 order=random seed=3 tests=1-2", *part]])
+        # The numbers are those of the image, whatever of it the section has.
+        self.assertEqual(selection.command_lines("run=exit.*", part, part, "", TESTS), [["tests=1-2", *part]])
+        self.assertEqual(selection.command_lines("", TESTS, TESTS, "", (), list(part)[:1])[0][0], "skip=" + list(part)[0])
+        self.assertEqual(selection.command_lines("", TESTS, part, "", (), list(part)), [])
+
+    def test_numbers(self) -> None:
+        for places, text in (([0], "0"), ([4, 7, 8, 9], "4,7-9"), (list(range(1, 79, 2)), "x" + 19 * "a" + "2"), (list(range(1500)), "0-1499")):
+            self.assertEqual(selection.numbers(places), text)
+            everything = {"t.%d" % n: "t" for n in range(1500)}
+            self.assertEqual(list(selection.configured(everything, "tests=%s smp=2" % text)), ["t.%d" % n for n in places])
+        self.assertEqual(list(selection.configured(TESTS, "tests=0-1 skip=" + list(TESTS)[0])), list(TESTS)[1:2])
+        for wrong in ("tests=0-", "tests=xq", "tests=a", "tests=0,,1", "tests=-1", "tests=0-99999999999"):
+            self.assertEqual(selection.configured(TESTS, wrong), {}, wrong)
 
     def test_the_sections_own_words(self) -> None:
         self.assertEqual(list(selection.configured(TESTS, "run=exit.* skip=*.offset,exit.cr0.*")), ["exit.rdtsc"])
 
-    def test_a_long_list_takes_more_than_one_boot(self) -> None:
-        tests = {"area.subject.test_number_%03d" % n: "t" for n in range(200)}
-        wanted = dict(list(tests.items())[:150])
-        boots = selection.command_lines("seed=1", tests, wanted)
-        self.assertGreater(len(boots), 1)
-        self.assertEqual([i for boot in boots for i in boot[1:]], list(wanted))
-        for line, *ids in boots:
+    def test_any_selection_is_one_boot(self) -> None:
+        tests = {"area.subject.test_number_%04d" % n: "t" for n in range(2048)}
+        random = Random(7)
+        for count in (1, 2, 100, 400, 1000, 2047):
+            wanted = {identity: "t" for identity in tests if identity in set(random.sample(sorted(tests), count))}
+            (line, *ids), = selection.command_lines("seed=1 apic=x2apic", tests, wanted, "machine=emulated smp=2")
+            self.assertEqual(ids, list(wanted))
             self.assertLess(len(line) + selection.ROOM_FOR_RESTART, images.ROM_SPACE)
-            self.assertEqual(line, "seed=1 run=" + ",".join(ids))
+            self.assertEqual(selection.configured(tests, line), wanted)
 
 
 class Files(unittest.TestCase):

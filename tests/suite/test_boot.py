@@ -3,11 +3,17 @@
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
+from random import Random
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from vmxcheck import selection  # noqa: E402
+
 IMAGES = ROOT / "build" / "x86"
 MULTIBOOT_MAGIC = b"\x02\xb0\xad\x1b"
 CMDLINE_MARKER = b"VMXCHECK-CMDLINE"
@@ -97,14 +103,37 @@ class WaysIn(unittest.TestCase):
             stream = self.qemu("-kernel", str(IMAGES / "fault.elf"), "-append", words)
             return re.findall(r"^ok \d+ - ([a-z.]+):", stream, re.M)
 
-        self.assertEqual(ids("run=self.f*,*.last"), ["self.first", "self.last"])
-        self.assertEqual(ids("skip=*.middle"), ["self.first", "self.last"])
+        self.assertEqual(ids("run=self.f*,self.last"), ["self.first", "self.last"])
+        self.assertEqual(ids("run=self.*"), ["self.first", "self.middle", "self.last"])
+        self.assertEqual(ids("skip=self.m*"), ["self.first", "self.last"])
+        self.assertEqual(ids("run=self.fir"), [])
+        for numbers in ("0,2", "x5", "0-0,2-2"):
+            self.assertEqual(ids("tests=" + numbers), ["self.first", "self.last"])
+        self.assertEqual(ids("tests=0-2 skip=self.first"), ["self.middle", "self.last"])
         self.assertEqual(ids("from=self.middle"), ["self.middle", "self.last"])
         self.assertEqual(ids("after=self.middle"), ["self.last"])
         self.assertEqual(ids("after=self.last"), [])
         orders = {tuple(ids(f"order=random seed={seed}")) for seed in range(12)}
         self.assertGreater(len(orders), 2)
         self.assertTrue(all(sorted(order) == sorted(ids("")) for order in orders))
+
+    def test_numbers_that_are_none(self) -> None:
+        for numbers in ("3", "0-3", "2-1", "x8", "x5g", "0,,1", "-1", "1-", "self.first"):
+            stream = self.qemu("-kernel", str(IMAGES / "fault.elf"), "-append", "tests=" + numbers)
+            self.assertIn("Bail out! tests= has what is no number of a test of this image", stream, numbers)
+
+    def test_hundreds_of_tests_in_one_boot(self) -> None:
+        listed = (IMAGES / "all.tests").read_text(encoding="utf-8").splitlines()
+        everything = dict(line.split("\t") for line in listed)
+        random = Random(400)
+        for _ in range(3):
+            chosen = set(random.sample(sorted(everything), 400))
+            wanted = {identity: everything[identity] for identity in everything if identity in chosen}
+            (words, *ids), = selection.command_lines("", everything, wanted, "list")
+            stream = self.qemu("-kernel", str(IMAGES / "all.elf"), "-append", words)
+            self.assertEqual([line[2:] for line in stream.splitlines() if line[2:] in listed],
+                             [line for line in listed if line.split("\t")[0] in chosen])
+            self.assertEqual(len(ids), 400)
 
     def test_list(self) -> None:
         stream = self.qemu("-kernel", str(IMAGES / "fault.elf"), "-append", "list")

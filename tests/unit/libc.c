@@ -111,35 +111,11 @@ static void test_string(void)
 	point(lib_strchr("a=b", '=') != NULL && lib_strchr("ab", '=') == NULL, "strchr");
 }
 
-static void test_glob(void)
-{
-	static const struct {
-		const char *pattern, *text;
-		bool matches;
-	} cases[] = {
-		{ "", "", true }, { "", "a", false }, { "*", "", true }, { "*", "abc", true }, { "a", "a", true },
-		{ "a", "b", false }, { "a*", "abc", true }, { "*c", "abc", true }, { "a*c", "abc", true },
-		{ "a*c", "ab", false }, { "a?c", "abc", true }, { "a?c", "ac", false }, { "*b*", "abc", true },
-		{ "exit.*", "exit.rdtsc.offset", true }, { "exit.*", "exec.x", false },
-		{ "*.rdtsc.*", "exit.rdtsc.offset", true }, { "a*b*c", "aXbYbZc", true }, { "a*b*c", "aXbYbZ", false },
-		{ "**", "x", true }, { "?", "", false }, { "ab", "a", false }, { "a", "ab", false },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		char name[64];
-
-		snprintf(name, sizeof(name), "glob \"%s\" against \"%s\"", cases[i].pattern, cases[i].text);
-		point(glob_match(cases[i].pattern, strlen(cases[i].pattern), cases[i].text) == cases[i].matches, name);
-	}
-	point(glob_match("ab,cd", 2, "ab"), "glob reads no more of the pattern than its length");
-}
-
 int main(void)
 {
 	printf("TAP version 13\n");
 	test_printf();
 	test_string();
-	test_glob();
 	printf("1..%d\n", number);
 	return failures != 0;
 }
