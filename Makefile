@@ -177,10 +177,12 @@ docs: handed-out
 	$(Q)$(PYTHON) scripts/mkdocs --write
 
 # From the same options as --help.
-handed-out: $(B)/docs/vmxcheck.1 $(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh
+# Without the library shtab there are no completions.
+COMPLETIONS := $(if $(SHTAB),$(B)/docs/vmxcheck.bash $(B)/docs/vmxcheck.zsh)
+handed-out: $(B)/docs/vmxcheck.1 $(COMPLETIONS)
 
 MANUAL = cd scripts && $(PYTHON) -S -m vmxcheck.manual
-$(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py scripts/vmxcheck/__init__.py
+$(B)/docs/vmxcheck.%: scripts/vmxcheck/manual.py scripts/vmxcheck/options.py VERSION unittests.cfg spec/catalogue.tsv
 	$(Q)mkdir -p $(@D)
 	$(Q)($(MANUAL) $(if $(filter 1,$*),man,$*)) >$@
 
@@ -268,21 +270,28 @@ compile_commands.json: Makefile config.mk $(COMMAND_SOURCES)
 	$(file >>$@,])
 
 # The installed tree has the same shape, so that the runner finds everything in its place.
+# The sources of the tests are there for the lines that a failure shows; no Makefile is, by which the runner knows.
 TREE := $(DESTDIR)$(PREFIX)/lib/vmxcheck
 SHARE := $(DESTDIR)$(PREFIX)/share
+DOC := $(SHARE)/doc/vmxcheck
 install: all handed-out
-	install -d $(TREE)/$(OUT)/x86 $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
-		$(SHARE)/zsh/site-functions
-	install -m 755 run_tests.sh $(TREE)/
+	install -d $(TREE)/$(OUT)/x86 $(TREE)/tests $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(DOC)
+	install -m 755 run_tests.sh $(TREE)/vmxcheck
 	install -m 644 unittests.cfg config.mk VERSION $(TREE)/
 	$(if $(L0_FILES),install -d $(TREE)/$(B)/l0 && install -m 644 $(L0_FILES) $(TREE)/$(B)/l0/)
 	install -m 644 $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .elf64 .rom .tests)) $(TREE)/$(OUT)/x86/
-	cp -R scripts spec $(TREE)/
+	cp -R scripts spec lib x86 $(TREE)/
+	cp -R tests/images $(TREE)/tests/
+	rm -f $(addprefix $(TREE)/scripts/,check-releases find-tools.sh mkdocs new-test)
 	find $(TREE) -name __pycache__ -prune -exec rm -rf {} +
-	ln -sf ../lib/vmxcheck/run_tests.sh $(DESTDIR)$(PREFIX)/bin/vmxcheck
+	find $(TREE)/lib $(TREE)/x86 $(TREE)/spec $(TREE)/tests -type f -exec chmod 644 {} +
+	ln -sf ../lib/vmxcheck/vmxcheck $(DESTDIR)$(PREFIX)/bin/vmxcheck
 	install -m 644 $(B)/docs/vmxcheck.1 $(SHARE)/man/man1/
-	install -m 644 $(B)/docs/vmxcheck.bash $(SHARE)/bash-completion/completions/vmxcheck
-	install -m 644 $(B)/docs/vmxcheck.zsh $(SHARE)/zsh/site-functions/_vmxcheck
+	install -m 644 README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE $(DOC)/
+	cp -R docs $(DOC)/
+	$(if $(COMPLETIONS),install -D -m 644 $(B)/docs/vmxcheck.bash $(SHARE)/bash-completion/completions/vmxcheck)
+	$(if $(COMPLETIONS),install -D -m 644 $(B)/docs/vmxcheck.zsh $(SHARE)/zsh/site-functions/_vmxcheck,\
+		@echo 'SKIP completions: no Python module shtab (Debian package python3-shtab)')
 
 clean:
 	$(Q)rm -rf $(B) compile_commands.json

@@ -305,6 +305,10 @@ detect_python_modules()
 	modules=''
 	[ -z "$PYTHON" ] || modules=$("$PYTHON" -c 'from importlib.util import find_spec
 print(*[name for name in ("jinja2", "junitparser", "shtab") if find_spec(name)])' </dev/null 2>/dev/null)
+	SHTAB=''
+	case " $modules " in
+	*' shtab '*) SHTAB=yes ;;
+	esac
 	for module in jinja2:--html junitparser:--junit shtab:completions; do
 		need="for ${module#*:} only"
 		module=${module%%:*}

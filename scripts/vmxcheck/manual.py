@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Dict, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List
 
-from . import VERSION, options
-from .config import BACKENDS
+from . import VERSION, catalogue, config, options
+from .optional import need
+from .paths import CATALOGUE, TOP
 
 NAMES = ("vmxcheck", "run_tests.sh")
-
-# What may follow an option or stand as an argument, by its metavar.
-_WORDS = {"NAME[,NAME]": " ".join(BACKENDS), "N": ""}
-_FILES = {"FILE", "RESULTS", "A", "B"}
-_FOLDERS = {"DIR"}
-_IDS = {"PATTERN", "ID"}
-
 
 def _actions(parser: argparse.ArgumentParser) -> List[argparse.Action]:
     return [action for group in parser._action_groups for action in group._group_actions]
@@ -92,90 +86,101 @@ def man() -> str:
     return "\n".join(out) + "\n"
 
 
-# ---- completions
+# ---- completions, by shtab: one parser at a time, and a door that looks whether the first word is a command
 
-def _kinds(parser: argparse.ArgumentParser) -> Dict[str, str]:
-    """option -> what is behind it: files, folders, ids, or the words themselves."""
-    found = {}
-    for action in _flags(parser):
-        if action.nargs == 0:
-            continue
-        metavar = str(action.metavar)
-        words = " ".join(action.choices) if action.choices else _WORDS.get(metavar, "")
-        kind = "files" if metavar in _FILES else "folders" if metavar in _FOLDERS else "ids" if metavar in _IDS else "=" + words
-        found.update(dict.fromkeys(action.option_strings, kind))
-    return found
+def _shtab() -> Any:
+    return need("shtab", "python3-shtab", "the completion of shells")
+
+
+def _words(values: Iterable[str]) -> Dict[str, str]:
+    """Fixed ones, as a function for each shell."""
+    text = " ".join(sorted(values))
+    return {"bash": text, "zsh": "(%s)" % text}
+
+
+def _kinds() -> Dict[str, Dict[str, str]]:
+    """What may follow an option or stand as an argument, by its metavar."""
+    shtab = _shtab()
+    sections = config.load(TOP / "unittests.cfg")
+    areas = {row.area for row in catalogue.read(CATALOGUE).values()}
+    areas |= {area[:at] for area in areas for at, letter in enumerate(area) if letter == "."}
+    kinds: Dict[str, Dict[str, str]] = {
+        "DIR": shtab.DIRECTORY, "NAME[,NAME]": _words(config.BACKENDS), "NAME": _words(section.name for section in sections),
+        "GROUP": _words(group for section in sections for group in section.groups), "AREA": _words(areas),
+        "MODEL": {"bash": "_vmxcheck_models", "zsh": "_vmxcheck_models"},
+        "PATTERN": {"bash": "_vmxcheck_first", "zsh": "_vmxcheck_first"}, "ID": {"bash": "_vmxcheck_ids", "zsh": "_vmxcheck_ids"},
+    }
+    return {**kinds, **dict.fromkeys(("FILE", "RESULTS", "A", "B", "LOG"), shtab.FILE)}
+
+
+_MODELS = '{ "${BOCHS:-bochs}" --help cpu; "${QEMU:-qemu-system-x86_64}" -cpu help | sed -n "s/^x86 *\\([^ ]*\\).*/\\1/p"; } 2>&1 ' \
+          "| sed -n '/^[A-Za-z0-9_-]*$/p'"
+_BASH = """\
+_vmxcheck_models() { compgen -W "$(%(models)s)" -- "$1"; }
+_vmxcheck_ids() { compgen -W "$("${COMP_WORDS[0]}" --list 2>/dev/null | cut -f 1 | sort -u)" -- "$1"; }
+_vmxcheck_first() { [ "$COMP_CWORD" != 1 ] || (IFS=" "; compgen -W "%(commands)s" -- "$1"); _vmxcheck_ids "$1"; }
+"""
+_ZSH = """\
+_vmxcheck_models() { local -a models; models=(${(f)"$(%(models)s)"}); compadd -a models; }
+_vmxcheck_ids() { local -a ids; ids=(${(f)"$($_vmxcheck_program --list 2>/dev/null | cut -f 1 | sort -u)"}); compadd -a ids; }
+_vmxcheck_first() {
+  local -a commands
+  commands=(%(described)s)
+  (( CURRENT > 2 )) || _describe command commands
+  _vmxcheck_ids
+}
+"""
+
+
+def _mark(parser: argparse.ArgumentParser, shell: str) -> str:
+    """Say to shtab what may follow each option; the functions for bash that say fixed words."""
+    kinds, functions = _kinds(), []
+    for action in _actions(parser):
+        kind = kinds.get(str(action.metavar))
+        if action.choices and shell == "bash":  # shtab before 1.6 says the first of them alone
+            kind, action.choices = _words(action.choices), None
+        if kind and action.nargs != 0 and not action.choices:
+            if shell == "bash" and " " in kind["bash"]:
+                function = "_vmxcheck_%s_words" % (action.option_strings or [action.dest])[-1].lstrip("-")
+                functions.append('%s() { local IFS=" "; compgen -W "%s" -- "$1"; }\n' % (function, kind["bash"]))
+                kind = {**kind, "bash": function}
+            action.complete = kind  # type: ignore[attr-defined]
+    return "".join(functions)
 
 
 def bash() -> str:
-    lines = ["# bash completion of vmxcheck; made by `make`, do not edit", "_vmxcheck()", "{",
-             "\tlocal cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} IFS=$' \\t\\n'",
-             "\tlocal command=${COMP_WORDS[1]} program=${COMP_WORDS[0]}", "\tCOMPREPLY=()", '\tcase $command in']
+    """A function of shtab's for each parser, and the door."""
+    preamble, out = _BASH % {"models": _MODELS, "commands": " ".join(options.COMMANDS)}, []
     for name, parser in options.parsers().items():
-        if not name:
-            continue
-        lines += _bash_case(name, parser)
-    lines += _bash_case("*", options.run_parser())
-    lines += ["\tesac", "}", "complete -o filenames -o bashdefault -F _vmxcheck %s ./run_tests.sh" % " ".join(NAMES)]
-    return "\n".join(lines) + "\n"
-
-
-def _bash_case(name: str, parser: argparse.ArgumentParser) -> List[str]:
-    ids = 'mapfile -t COMPREPLY < <("$program" --list 2>/dev/null | cut -f 1 | sort -u | grep -F -- "$cur" | ' \
-          'while read -r id; do case $id in "$cur"*) echo "$id" ;; esac; done)'
-    replies = {"files": 'mapfile -t COMPREPLY < <(compgen -f -- "$cur")', "folders": 'mapfile -t COMPREPLY < <(compgen -d -- "$cur")',
-               "ids": ids}
-    lines = ["\t%s)" % name, "\t\tcase $prev in"]
-    for option, kind in _kinds(parser).items():
-        reply = replies.get(kind) or 'mapfile -t COMPREPLY < <(compgen -W "%s" -- "$cur")' % kind[1:]
-        lines.append("\t\t%s) %s; return ;;" % (option, reply))
-    flags = " ".join(flag for action in _flags(parser) for flag in action.option_strings)
-    commands = " ".join(options.COMMANDS) if name == "*" else ""
-    positional = [_value(action) for action in _actions(parser) if not action.option_strings]
-    first = replies["ids" if set(positional) & _IDS else "files"]
-    lines += ["\t\tesac", "\t\tcase $cur in", '\t\t-*) mapfile -t COMPREPLY < <(compgen -W "%s" -- "$cur") ;;' % flags,
-              "\t\t*) %s" % first]
-    if commands:
-        lines.append('\t\t   [ "$COMP_CWORD" != 1 ] || mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -W "%s" -- "$cur")' % commands)
-    return lines + ["\t\t   ;;", "\t\tesac ;;"]
-
-
-def _zsh_word(text: str) -> str:
-    for character in "\\[]:'":
-        text = text.replace(character, "" if character == "'" else "\\" + character)
-    return text
+        parser.prog = "vmxcheck-" + (name or "run")
+        words = _mark(parser, "bash")
+        out.append(_shtab().complete(parser, "bash", root_prefix="vmxcheck_" + (name or "run"), preamble={"bash": preamble + words}))
+    out += ["_vmxcheck() {", "\tcase ${COMP_WORDS[1]} in"]
+    out += ["\t%s) [ \"$COMP_CWORD\" = 1 ] || { COMP_WORDS=(\"${COMP_WORDS[0]}\" \"${COMP_WORDS[@]:2}\"); COMP_CWORD=$((COMP_CWORD - 1)); "
+            "_shtab_vmxcheck_%s \"$@\"; return; } ;;" % (name, name) for name in options.COMMANDS]
+    out += ["\tesac", "\t_shtab_vmxcheck_run \"$@\"", "}", "complete -o filenames -o bashdefault -F _vmxcheck %s ./run_tests.sh" % " ".join(NAMES)]
+    return "\n".join(out) + "\n"
 
 
 def zsh() -> str:
-    lines = ["#compdef %s" % " ".join(NAMES), "# zsh completion of vmxcheck; made by `make`, do not edit", "",
-             "_vmxcheck_ids() {", "  local -a ids",
-             '  ids=(${(f)"$($words[1] --list 2>/dev/null | cut -f 1 | sort -u)"})', "  compadd -a ids", "}", "",
-             "_vmxcheck_first() {", "  local -a commands", "  commands=("]
-    lines += ["    '%s:%s'" % (name, _zsh_word(text)) for name, text in options.COMMANDS.items()]
-    lines += ["  )", "  (( CURRENT > 2 )) || _describe command commands", "  _vmxcheck_ids", "}", "", "case ${words[2]} in"]
+    """shtab completes arguments of commands alone: so a run is the command `run` for it, which the door puts there."""
+    described = " ".join("'%s:%s'" % (name, text.replace("'", "").replace(":", "\\:")) for name, text in options.COMMANDS.items())
+    root = argparse.ArgumentParser(prog="vmxcheck")
+    commands = root.add_subparsers()
     for name, parser in options.parsers().items():
-        if name:
-            lines += ["%s)" % name, "  shift words; (( CURRENT-- ))"] + _zsh_arguments(parser, "") + ["  ;;"]
-    lines += ["*)"] + _zsh_arguments(options.run_parser(), "_vmxcheck_first") + ["  ;;", "esac"]
-    return "\n".join(lines) + "\n"
+        _mark(parser, "zsh")
+        commands.add_parser(name or "run", parents=[parser], add_help=False, help=name)
+    text: str = _shtab().complete(root, "zsh", root_prefix="vmxcheck", preamble={"zsh": _ZSH % {"models": _MODELS, "described": described}})
+    door = ["_vmxcheck_program=$words[1]", "case ${words[2]} in", "%s) (( CURRENT > 2 )) ;;" % "|".join(options.COMMANDS), "*) false ;;",
+            "esac || { words=($words[1] run ${words[2,-1]}); (( CURRENT++ )); }"]
+    front, line, back = text.partition("typeset -A opt_args\n")
+    return front.replace("#compdef vmxcheck\n", "#compdef %s\n" % " ".join(NAMES), 1) + "\n".join(door) + "\n" + line + back
 
 
-def _zsh_arguments(parser: argparse.ArgumentParser, first: str) -> List[str]:
-    actions = {"files": "_files", "folders": "_files -/", "ids": "_vmxcheck_ids"}
-    specs = []
-    for action in _flags(parser):
-        for flag in action.option_strings:
-            kind = _kinds(parser).get(flag)
-            many = "*" if isinstance(action.default, list) else ""
-            tail = "" if kind is None else ":%s:%s" % (_zsh_word(_value(action).strip("{}")), actions.get(kind) or "(%s)" % kind[1:])
-            specs.append("'%s%s[%s]%s'" % (many, flag, _zsh_word(_help(action)), tail))
-    for action in _actions(parser):
-        if not action.option_strings:
-            value = _value(action)
-            specs.append("'%s:%s:%s'" % ("*" if action.nargs in ("*", "+") else "", value.lower(),
-                                         first or ("_vmxcheck_ids" if value in _IDS else "_files")))
-    return ["  _arguments \\"] + ["    %s \\" % spec for spec in specs[:-1]] + ["    " + specs[-1]]
+def main(words: List[str]) -> int:
+    sys.stdout.write({"man": man, "bash": bash, "zsh": zsh}[words[0]]())
+    return 0
 
 
 if __name__ == "__main__":
-    sys.stdout.write({"man": man, "bash": bash, "zsh": zsh}[sys.argv[1]]())
+    sys.exit(main(sys.argv[1:]))

