@@ -18,7 +18,7 @@ from .images import EVERYTHING, Image, load as load_image
 from .output import complain, emit
 from .paths import CATALOGUE, INSTALLED, TOP, results_base
 from .selection import Selected, select, split_patterns
-from .settings import Settings
+from .settings import Settings, seconds
 
 # A shell that completes an id waits for --list: what only other commands need is imported where it is used.
 
@@ -26,17 +26,23 @@ from .settings import Settings
 def main(arguments: Optional[List[str]] = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     command, options = options_module.parse(words)
+    bisect = not command and options.bisect
     try:
         if command:
             from . import commands  # start-up time
 
             return commands.run(command, options)
-        return _main(options, words)
+        return _bisected(_main(options, words), bisect)
     except Problem as problem:
         complain(problem)
-        return problem.status
+        return _bisected(problem.status, bisect)
     except KeyboardInterrupt:
         return 130
+
+
+def _bisected(status: int, bisect: bool) -> int:
+    """For git bisect run: 125 passes over a commit that cannot be judged; 130 ends it all."""
+    return 125 if bisect and status in (2, 3) else status
 
 
 def _main(options: argparse.Namespace, words: List[str]) -> int:
@@ -61,7 +67,7 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
         from .results import read_latest  # start-up time
 
         emit(sys.stdout, coverage.text(catalogue.read(CATALOGUE), _tests_of(sections, build),
-                                       read_latest(results_base(options)), options.verbose))
+                                       read_latest(results_base(options), "latest-whole"), options.verbose))
         return 0
 
     images = {name: load_image(build, name) for name in dict.fromkeys(s.file for s in sections)}
@@ -108,6 +114,14 @@ def _qemu_args(options: argparse.Namespace) -> Tuple[str, ...]:
 def _check_usage(options: argparse.Namespace) -> None:
     if options.order != "random" and options.seed is not None:
         raise Problem("--seed needs --order random")
+    if options.allow_flaky and not options.retry_failed:
+        raise Problem("--allow-flaky needs --retry-failed")
+    if options.retry_failed and options.repeat > 1:
+        raise Problem("--retry-failed and --repeat contradict each other")
+    options.time_limit = seconds(options.time_limit, "--time-limit") if options.time_limit else None
+    for path in (options.junit, options.html, options.gitlab):
+        if path and path.is_file():
+            path.unlink()  # that of an earlier run would pass for this one's, should this one not come to its end
     if options.quiet and options.verbose:
         raise Problem("--quiet and --verbose contradict each other")
     if options.rerun and not options.matrix:
@@ -131,7 +145,8 @@ def _select(options: argparse.Namespace, sections: List[Section], images: Dict[s
         from . import history  # start-up time
 
         pairs = history.failed(results_base(options))
-    selection = select(sections, images, patterns, groups, options.image, only, pairs)
+    named = options.image + ([s.name for s in sections if not s.own_test and s.file != EVERYTHING] if options.all else [])
+    selection = select(sections, images, patterns, groups, named, only, pairs)
     if not options.shard:
         return selection, ""
     from . import history, shard  # start-up time

@@ -7,13 +7,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, List
 
-from . import compare, explain, extents, machines, merge, reports, results as results_module, summary
+from . import ci, compare, explain, extents, html, junit, machines, merge, reports, results as results_module, summary
 from .errors import Problem
 from .optional import check
 from .output import complain, emit
 from .paths import TOP, results_base
+from .selection import PatternSet, split_patterns
 from .style import Style
 
 
@@ -46,8 +47,16 @@ def _merge(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     a, b = (results_module.read(Path(name)) for name in (options.a, options.b))
+    if options.patterns:
+        _narrow(options.patterns, a, b)
     try:
         found = compare.changes(a, b)
+        if options.junit:
+            junit.write_changes(options.junit, found)
+        if options.html:
+            html.write_changes(options.html, a, b, found)
+        if options.markdown:
+            ci.write(options.markdown, ci.compare_markdown(a, b, found))
         emit(sys.stdout, compare.text(a, b, found, options.verbose, Style.of(sys.stdout)))
     except (KeyError, TypeError):
         raise Problem("%s or %s: not the results of a run" % (options.a, options.b)) from None
@@ -62,6 +71,14 @@ def _import(options: argparse.Namespace) -> int:
     from . import importlog  # start-up time
 
     return importlog.run(options)
+
+
+def _narrow(patterns: List[str], a: Dict[str, Any], b: Dict[str, Any]) -> None:
+    """Take what no pattern selects out of both runs."""
+    ids = [point["id"] for data in (a, b) for point in data["points"]]
+    chosen = PatternSet(split_patterns(patterns), ids)
+    for data in (a, b):
+        data["points"] = [point for point in data["points"] if chosen.filter({point["id"]: ""})]
 
 
 def _known(options: argparse.Namespace) -> int:
@@ -81,8 +98,8 @@ def _known(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    if not options.junit and not options.html:
-        raise Problem("report: say what to write: --html FILE, --junit FILE")
+    if not any((options.junit, options.html, options.markdown, options.gitlab, options.github)):
+        raise Problem("report: say what to write: --html FILE, --junit FILE, --markdown FILE, --gitlab FILE, --github")
     inputs = options.inputs or [str(results_base(options))]
     if len(inputs) == 1:
         data: Dict[str, object] = results_module.read(Path(inputs[0]))
@@ -93,7 +110,7 @@ def _report(options: argparse.Namespace) -> int:
         for problem in problems:
             complain("report: %s" % problem)
     reports.write(options, data)
-    for path in (options.junit, options.html):
+    for path in (options.junit, options.html, options.markdown, options.gitlab):
         if path:
             emit(sys.stdout, "written: %s" % path)
     return 0

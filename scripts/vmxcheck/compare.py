@@ -11,14 +11,14 @@ from typing import Any, Dict, List, Optional, Tuple
 from .errors import Problem
 from .results import FORMAT, read
 from .style import Style
-from .verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, RED, SKIP
+from .verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP
 
-_RANK = {verdict: rank for rank, verdict in enumerate((SKIP, PASS, KNOWN, MISSING, FAIL, HANG, CRASH))}
+_RANK = {verdict: rank for rank, verdict in enumerate((NOT_RUN, SKIP, PASS, KNOWN, MISSING, FLAKY, FAIL, HANG, CRASH))}
 _GREEN = (PASS, KNOWN)
 BROKE, FIXED, APPEARED, GONE, LOST, GAINED, OTHER = "broke", "fixed", "appeared", "gone", "lost", "gained", "other"
 DEVIATES, CHECKS = "deviating", "checks"
 MOST_CHECKS = 3  # that are named of each change, and each way; -v names all
-_TITLES = {
+TITLES = {
     BROKE: "broke: was not red and is", FIXED: "fixed: failed, known or not, and passes", DEVIATES: "deviating: passed, and is a known deviation",
     CHECKS: "checks: the same verdict, and other checks fail", APPEARED: "appeared: was not in A",
     GONE: "gone: is not in B", LOST: "lost: passed and is skipped", GAINED: "gained: was skipped and passes",
@@ -114,18 +114,18 @@ def _kind(before: str, after: str) -> str:
         return FIXED
     if before == PASS and after == KNOWN:
         return DEVIATES
-    if before in _GREEN and after == SKIP:
+    if before in _GREEN and after in (SKIP, NOT_RUN):
         return LOST
-    if before == SKIP and after in _GREEN:
+    if before in (SKIP, NOT_RUN) and after in _GREEN:
         return GAINED
     return OTHER
 
 
 def text(a: Dict[str, Any], b: Dict[str, Any], found: List[Change], verbose: bool, style: Style) -> str:
-    numbers = ", ".join("%d %s" % (sum(c.kind == kind for c in found), kind) for kind in _TITLES)
+    numbers = ", ".join("%d %s" % (sum(c.kind == kind for c in found), kind) for kind in TITLES)
     out = ["A  %s" % _name(a), "B  %s" % _name(b), numbers]
     reasons = {(p["image"], p["id"], p["target"]): p for p in b["points"]}
-    for kind, title in _TITLES.items():
+    for kind, title in TITLES.items():
         group = [change for change in found if change.kind == kind]
         if not group:
             continue

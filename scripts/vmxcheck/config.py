@@ -14,8 +14,10 @@ from .errors import Problem
 BACKENDS = ("bochs", "qemu-tcg", "qemu-kvm", "kvm-on-bochs")
 NEEDS = ("vmx",)
 NOT_BY_DEFAULT = "nodefault"  # the group of what runs only when it is asked for
+SELF = "self"  # the group of what tests the suite itself
 LONG = "long"  # the group of what runs only when it is asked for where walks are brief
 DEFAULT_TIMEOUT = 30.0
+MOST_CPUS = 16  # MAX_CPUS of lib/x86/selectors.h
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Section:
     needs: FrozenSet[str] = frozenset()
     backends: Tuple[str, ...] = ()  # empty: any
     boots: str = "one"  # or "each": a boot for each test
+
+    @property
+    def own_test(self) -> bool:
+        """A section for the tests of the suite itself."""
+        return SELF in self.groups
 
     @property
     def by_default(self) -> bool:
@@ -56,7 +63,7 @@ def _seconds(value: str) -> float:
 
 
 def _file(value: str) -> str:
-    name = value[:-4] if value.endswith((".elf", ".rom")) else value
+    name = re.sub(r"\.(elf|rom|flat)$", "", value)
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         raise ValueError("the name of an image is needed, such as `tsc` for build/x86/tsc.elf")
     return name
@@ -86,10 +93,18 @@ def _set(allowed: Tuple[str, ...]) -> Callable[[str], FrozenSet[str]]:
     return lambda value: frozenset(_words(allowed)(value))
 
 
+_QEMU = "QEMU's words are smp, memory and topology; --qemu-args and --cpu for all else, of the whole run"
+_OF_KVM_UNIT_TESTS = {
+    "qemu_params": _QEMU, "extra_params": _QEMU, "test_args": "`arguments` has the words of an image", "accel": "`backends` says where it runs",
+    "machine": "--qemu-args '-machine NAME' says it for the whole run", "check": "`needs` says what a backend must have",
+    "disabled_if": "`needs` says what a backend must have, and a test skips itself where a feature is not there",
+    "arch": "all images are x86-64: leave it out",
+}
+
 _KEYS: Dict[str, Callable[[str], object]] = {
     "file": _file,
     "arguments": str,
-    "smp": _number(1, 64),
+    "smp": _number(1, MOST_CPUS),
     "memory": _number(16, 4096),
     "topology": str,
     "groups": _set(()),
@@ -103,7 +118,7 @@ _KEYS: Dict[str, Callable[[str], object]] = {
 def parse(text: str, name: str = "unittests.cfg") -> List[Section]:
     """The sections in their order; Problem with file and line at the first thing that is not understood."""
     return [Section(**{"file": block.name, **block.values, "name": block.name, "line": block.line})  # type: ignore[arg-type]
-            for block in ini.parse(text, name, _KEYS, ("arguments",))]
+            for block in ini.parse(text, name, _KEYS, ("arguments",), _OF_KVM_UNIT_TESTS)]
 
 
 def load(path: Path) -> List[Section]:

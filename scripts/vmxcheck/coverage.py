@@ -45,7 +45,7 @@ def text(catalogue: Dict[str, Row], tested: Iterable[str], results: Dict[str, An
     width = max(len(area) for area, _ in lines)
     out = [" " * width + "".join("%9s" % column for column in COLUMNS)]
     out += [area.ljust(width) + "".join("%9d" % number for number in numbers) for area, numbers in lines]
-    out.append("last run: " + (results["run"] if results else "none; passing, failing, skipped and known are not known yet"))
+    out.append("last whole run: " + (results["run"] if results else "none; passing, failing, skipped and known are not known yet"))
     strangers = sorted(have - set(catalogue))
     if strangers:
         out.append("not in the catalogue: %d tests%s" % (len(strangers), "" if verbose else " (-v names them)"))

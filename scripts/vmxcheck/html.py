@@ -8,15 +8,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Set, Tuple
 
-from . import catalogue as catalogue_module, coverage, optional
+from . import catalogue as catalogue_module, compare, coverage, optional
 from .errors import Problem
-from .verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, RED, SKIP
+from .verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOT_YET = "none"  # of a requirement that no test has, or that did not run
 STATES = (PASS, FAIL, KNOWN, SKIP, NOT_YET)
 LABELS = {PASS: "pass", FAIL: "fail", KNOWN: "known deviation", SKIP: "skipped"}
-COUNTED = {PASS: "passed", FAIL: "failed", CRASH: "crashed", HANG: "hung", MISSING: "missing", KNOWN: "known deviations",
+COUNTED = {PASS: "passed", FAIL: "failed", CRASH: "crashed", HANG: "hung", MISSING: "missing", FLAKY: "flaky", NOT_RUN: "not run", KNOWN: "known deviations",
            SKIP: "skipped"}
 OUTSIDE = "not in the catalogue"
 SLOWEST = 20
@@ -78,6 +78,7 @@ def _verdict(data: Dict[str, Any]) -> Dict[str, str]:
 
 
 def _state(verdicts: Set[str]) -> str:
+    verdicts = verdicts - {NOT_RUN}
     return coverage.worst(verdicts) if verdicts else NOT_YET
 
 
@@ -99,7 +100,7 @@ def _areas(every: List[catalogue_module.Row], by_id: Dict[str, List[Dict[str, An
 
 def _word(verdicts: Set[str]) -> str:
     """What a cell says: the worst, by its own name."""
-    for verdict in (CRASH, HANG, FAIL, MISSING, KNOWN, PASS, SKIP):
+    for verdict in (CRASH, HANG, FAIL, FLAKY, MISSING, KNOWN, PASS, SKIP):
         if verdict in verdicts:
             return verdict
     return ""
@@ -139,3 +140,20 @@ def _bars(values: List[Tuple[str, str, float]], most: int) -> List[Dict[str, Any
              "parts": [{"target": target, "seconds": seconds, "percent": round(100 * seconds / longest, 2)}
                        for target, seconds in groups[name]]}
             for name in sorted(groups, key=lambda name: -sums[name])[:most]]
+
+
+def write_changes(path: Path, a: Dict[str, Any], b: Dict[str, Any], found: List[compare.Change]) -> None:
+    """Of compare: a table for each kind of change."""
+    jinja2: Any = optional.need("jinja2", "python3-jinja2", "--html")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(str(TEMPLATES)), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+                                     undefined=jinja2.StrictUndefined)
+    reasons = {(p["image"], p["id"], p["target"]): p.get("known") or p.get("reason", "") for p in b["points"]}
+    groups = [(title, [(change, reasons.get((change.image, change.id, change.target), "")) for change in found if change.kind == kind])
+              for kind, title in compare.TITLES.items()]
+    names = [", ".join(target["name"] for target in data.get("target", [])) + " (%s)" % data.get("run", "baseline") for data in (a, b)]
+    text = environment.get_template("compare.html").render(names=names, groups=[group for group in groups if group[1]],
+                                                           bad=sum(change.bad for change in found))
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Problem("%s: %s" % (path, error.strerror)) from None

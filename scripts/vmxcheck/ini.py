@@ -20,8 +20,11 @@ class Block:
     values: Dict[str, object] = field(default_factory=dict)
 
 
-def parse(text: str, name: str, keys: Mapping[str, Callable[[str], object]], may_be_empty: Sequence[str] = ()) -> List[Block]:
-    """The sections in their order. A key's function raises ValueError with what is wrong with the value."""
+def parse(text: str, name: str, keys: Mapping[str, Callable[[str], object]], may_be_empty: Sequence[str] = (),
+          elsewhere: Mapping[str, str] = {}) -> List[Block]:
+    """The sections in their order. A key's function raises ValueError with what is wrong with the value.
+
+    elsewhere: keys of other programs, and what to say of them."""
     blocks: List[Block] = []
     first_lines: Dict[str, int] = {}
     lines: Dict[str, int] = {}
@@ -51,7 +54,7 @@ def parse(text: str, name: str, keys: Mapping[str, Callable[[str], object]], may
         if not blocks:
             raise complain(number, "`%s` stands before the first [SECTION]" % key)
         if key not in keys:
-            raise complain(number, "unknown key `%s`%s" % (key, _suggest(key, keys)))
+            raise complain(number, "unknown key `%s`%s" % (key, ": " + elsewhere[key] if key in elsewhere else _suggest(key, keys)))
         if key in lines:
             raise complain(number, "`%s` is already set in line %d: remove one of them" % (key, lines[key]))
         if not value and key not in may_be_empty:

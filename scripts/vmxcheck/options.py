@@ -79,6 +79,7 @@ def run_parser() -> argparse.ArgumentParser:
 
     add = parser.add_argument_group("selecting").add_argument
     add("-g", "--group", action="append", default=[], metavar="GROUP", help="only the sections of unittests.cfg in this group")
+    add("-a", "--all", action="store_true", help="also the sections that run only when they are asked for, but for those that have all tests once more")
     add("--image", action="append", default=[], metavar="NAME", help="only the section NAME of unittests.cfg (a glob)")
     add("--area", action="append", default=[], metavar="AREA", help="only the requirements of this area of the catalogue")
     add("--priority", action="append", default=[], metavar="N", help="only the requirements of this priority: 1, 2 or 3")
@@ -90,7 +91,7 @@ def run_parser() -> argparse.ArgumentParser:
         help="the catalogue by area: rows, tested, passing in the last run, ...; boots nothing")
 
     add = parser.add_argument_group("running").add_argument
-    add("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N",
+    add("-j", "--jobs", "--parallel", type=_positive, default=os.cpu_count() or 1, metavar="N",
         help="boot N images at a time (default: the cores)")
     add("--backend", action="append", default=[], metavar="NAME[,NAME]",
         help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
@@ -109,6 +110,9 @@ def run_parser() -> argparse.ArgumentParser:
     add("--repeat", type=_positive, default=1, metavar="N", help="run everything N times")
     add("--walks", choices=("auto", "whole", "brief"), default="auto",
         help="long walks over values: all of them, or a selection (auto: brief on kvm-on-bochs, which is slow)")
+    add("-x", "--max-failures", type=_positive, nargs="?", const=1, metavar="N", help="stop behind N failures (-x alone: behind the first)")
+    add("--time-limit", metavar="TIME", help="stop the run after so many seconds (or 10m, 2h)")
+    add("--retry-failed", type=_positive, default=0, metavar="N", help="run what is red up to N times more; what is green then is flaky")
     add("--order", choices=("file", "random"), default="file", help="order of the tests in each image")
     add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
 
@@ -126,13 +130,15 @@ def run_parser() -> argparse.ArgumentParser:
 
     add = parser.add_argument_group("judging").add_argument
     add("--fail-stale", action="store_true", help="fail if a known deviation has gone (make check does)")
+    add("--allow-flaky", action="store_true", help="what is flaky is no failure")
+    add("--bisect", action="store_true", help="end with a status for git bisect run: 125 (skip) where the run says nothing")
     add("--baseline", metavar="FILE", help="fail only for what is not red in FILE (of --save-baseline, or a results.json)")
     add("--save-baseline", type=Path, metavar="FILE", help="write the verdicts of this run for --baseline")
 
     add = parser.add_argument_group("output").add_argument
     add("-v", "--verbose", action="store_true", help="a line for each test; name all that is skipped or not yet tested")
     add("-q", "--quiet", action="store_true", help="failures and the last line only")
-    add("-t", "--tap", action="store_true", help="one TAP 13 stream on stdout, all else on stderr")
+    add("-t", "--tap", "--tap13", action="store_true", help="one TAP 13 stream on stdout, all else on stderr")
     add("--color", choices=("auto", "always", "never"), default="auto", help="colours (auto: on a terminal, without NO_COLOR)")
     _report_options(add)
 
@@ -151,10 +157,14 @@ def run_parser() -> argparse.ArgumentParser:
 def _report_options(add: Callable[..., object]) -> None:
     add("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write the report: one HTML file that needs no other")
+    add("--markdown", type=Path, metavar="FILE", help="write a summary in Markdown; $GITHUB_STEP_SUMMARY is added to")
+    add("--gitlab", type=Path, metavar="FILE", help="write a Code Quality report of GitLab")
+    add("--github", action="store_true", help="print annotations of GitHub Actions for what failed")
 
 
 def _results_option(add: Callable[..., object]) -> None:
     add("--results", type=Path, metavar="DIR", help="where runs are kept (default: results)")
+    add("--keep-results", type=_positive, metavar="N", help="of the runs there, keep the newest N; the last whole run is always kept")
 
 
 def merge_parser() -> argparse.ArgumentParser:
@@ -175,6 +185,10 @@ def compare_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("a", metavar="A", help=RESULTS_HELP)
     add("b", metavar="B", help="the same")
+    add("patterns", nargs="*", metavar="PATTERN", help="only these tests: ids, their fronts, shell globs")
+    add("--junit", type=Path, metavar="FILE", help="write the changes as JUnit XML: what is for the worse is a failure")
+    add("--html", type=Path, metavar="FILE", help="write them as an HTML page")
+    add("--markdown", type=Path, metavar="FILE", help="write them in Markdown; $GITHUB_STEP_SUMMARY is added to")
     add("--allow-gone", action="store_true", help="what is not in B is no failure")
     add("--fail-lost", action="store_true", help="fail too if something that passed in A is skipped in B")
     add("-v", "--verbose", action="store_true", help="name everything that changed, not only what broke or was fixed")

@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Dict, List, Optional, Set, Tuple
 
+from . import catalogue
+from .errors import Problem
 from .live import Live
 from .output import emit
-from .paths import TOP
+from .paths import CATALOGUE, TOP
 from .results import Point
 from .style import Style
-from .verdict import FAIL, MISSING, PASS, RED, SKIP, VERDICTS
+from .verdict import FAIL, MISSING, NOT_RUN, PASS, RED, SKIP, VERDICTS
 
 SHOWN_LINES = 15
-WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped"}
+WORDS = {PASS: "passed", FAIL: "failed", SKIP: "skipped", NOT_RUN: "not run"}
 
 
 def counts_text(points: List[Point], style: Style) -> str:
@@ -64,7 +67,7 @@ class Report:
         if self.detail < 0:
             return
         verdicts = {point.verdict for point in points}
-        word, color = (("FAIL", "red") if verdicts & RED else ("skip", "blue") if verdicts <= {SKIP} else ("ok", "green"))
+        word, color = (("FAIL", "red") if verdicts & RED else ("skip", "blue") if verdicts <= {SKIP, NOT_RUN} else ("ok", "green"))
         self.say("%s %-19s %-26s %s  %.2f s" % (self.style.paint(word.ljust(5), color), name, target or "-",
                                                 counts_text(points, self.style), seconds))
         for note in notes:
@@ -88,6 +91,10 @@ class Report:
             self.say("        " + self._diagnostic(line))
             for source in source_lines(line):
                 self.say("            " + paint(source, "cyan"))
+        row = _rows().get(point.id)
+        if row:
+            self.say("      manual: %s" % row.requirement)
+            self.say("              %s" % paint(row.section, "dim"))
         if point.log:
             self.say("      log:    " + point.log)
         self.say("      repeat: " + paint(point.repro, "bold"))
@@ -96,6 +103,15 @@ class Report:
         key, colon, value = line.partition(":")
         color = {"expected": "green", "actual": "red", "exit": "yellow"}.get(key.strip(" -"))
         return key + colon + self.style.paint(value, color) if color else line
+
+
+@lru_cache(maxsize=None)
+def _rows() -> Dict[str, catalogue.Row]:
+    """The requirements; only a run with a failure reads them."""
+    try:
+        return catalogue.read(CATALOGUE)
+    except Problem:
+        return {}
 
 
 def _where(point: Point) -> str:

@@ -28,12 +28,16 @@ Keys (stable; new ones may be added):
                notes[] (what the test said of the target that is neither right nor wrong),
                failed (how many of the checks), failing[] (the names of those, CASE | CHECK, as far as the image said them),
                complaints[] (the target's, of itself), facts (where it is not green: what conditions of spec/known are about),
-               round (of --repeat, from 1), old (true: red, and red in the baseline too)
+               round (of --repeat, from 1), old (true: red, and red in the baseline too), allowed (true: flaky, which --allow-flaky
+               takes for no failure)
   stale[]      lines of spec/known whose test passed where they apply: id, condition, why, reference, where, target
   remarks[]    what to know of the run before its verdicts: a version of a target that was not tried
   counts       verdict -> number
 
-A verdict is pass, fail, skip, known, crash, hang or missing. A TAP stream that contradicted itself adds a
+  stopped      "" or why the run ended before its end (--max-failures, --time-limit)
+
+A verdict is pass, fail, skip, known, crash, hang, missing, flaky (red, and not so when it was tried again) or notrun (the run
+ended before its turn). A TAP stream that contradicted itself adds a
 point with the id image.NAME and the verdict fail: a lie is red even if every test in it said ok.
 """
 
@@ -41,6 +45,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import time
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
@@ -50,7 +56,7 @@ from typing import Any, Dict, List, Optional
 from . import VERSION
 from .errors import Problem
 from .known import Deviation
-from .verdict import FAIL, KNOWN, PASS, RED, SKIP, VERDICTS
+from .verdict import FAIL, KNOWN, NOT_RUN, PASS, RED, SKIP, VERDICTS
 
 FORMAT = 1
 
@@ -79,6 +85,7 @@ class Point:
     facts: Dict[str, str] = field(default_factory=dict)
     round: int = 1
     old: bool = False
+    allowed: bool = False
 
     @property
     def red(self) -> bool:
@@ -87,7 +94,7 @@ class Point:
     @property
     def fails(self) -> bool:
         """Red, and not so in the baseline already."""
-        return self.verdict in RED and not self.old
+        return self.verdict in RED and not self.old and not self.allowed
 
 
 @dataclass
@@ -111,6 +118,7 @@ class Results:
     stale: List[Dict[str, str]] = field(default_factory=list)
     remarks: List[str] = field(default_factory=list)
     interrupted: bool = False
+    stopped: str = ""
 
     def add_stale(self, line: Deviation, target: str) -> None:
         entry = {"id": line.id, "condition": line.condition, "why": line.why, "reference": line.reference,
@@ -130,6 +138,8 @@ class Results:
             return 130
         if any(point.fails for point in self.points):
             return 1
+        if counts[NOT_RUN]:
+            return 2  # nobody can tell
         if counts[PASS] + counts[KNOWN] == 0 and not any(point.old for point in self.points):
             return 3
         return 1 if fail_stale and self.stale else 0
@@ -161,6 +171,7 @@ class Results:
             "points": [asdict(point) for point in self.points],
             "stale": self.stale,
             "remarks": self.remarks,
+            "stopped": self.stopped,
             "counts": self.counts(),
         }
 
@@ -173,7 +184,7 @@ class Results:
                     baseline=data.get("baseline", ""), merged=data.get("merged", []),
                     targets={target["name"]: target for target in data["target"]}, images=data["images"],
                     points=[Point(**{key: value for key, value in point.items() if key in names}) for point in data["points"]],
-                    stale=data["stale"], remarks=data.get("remarks", []), interrupted=data["interrupted"])
+                    stale=data["stale"], remarks=data.get("remarks", []), interrupted=data["interrupted"], stopped=data.get("stopped", ""))
         try:
             found.started = datetime.strptime(data["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp()
         except ValueError:
@@ -225,12 +236,22 @@ def write(folder: Path, data: Dict[str, Any]) -> None:
     try:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         part.replace(folder / "results.json")
-        for name in ["latest"] + (["latest-whole"] if data["whole"] and not data["shard"] and not data["interrupted"] else []):
+        for name in ["latest"] + (["latest-whole"] if data["whole"] and not data["shard"] and not data["interrupted"] and not data.get("stopped") else []):
             link = folder.parent / (".%s.%d" % (name, os.getpid()))
             link.symlink_to(folder.name)
             link.replace(folder.parent / name)
     except OSError as error:
         raise Problem("results cannot be kept in %s: %s" % (folder, error.strerror)) from None
+
+
+def prune(base: Path, number: int) -> None:
+    """Of the runs in a folder keep the newest, and those that `latest` and `latest-whole` are."""
+    runs = sorted((path for path in base.iterdir() if re.fullmatch(r"[0-9]{8}-[0-9]{6}(-[0-9]+)?", path.name) and not path.is_symlink()),
+                  key=lambda path: tuple(int(part) for part in path.name.split("-")))
+    kept = {(base / name).resolve() for name in ("latest", "latest-whole")}
+    for path in runs[:-number]:
+        if path.resolve() not in kept:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def read(path: Path) -> Dict[str, Any]:

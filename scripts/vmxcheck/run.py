@@ -49,6 +49,7 @@ class Job:
     logs: List[str] = field(default_factory=list)
     notes: List[str] = field(default_factory=list)
     round: int = 1  # of --repeat
+    attempt: int = 0  # of --retry-failed
     second: bool = False  # on another model than the default, for what is skipped there
 
     @property
@@ -61,6 +62,7 @@ class Job:
         round_ = ".r%d" % self.round if self.round > 1 else ""
         boot = ".%d" % (self.ledger.boots + 1) if self.ledger.boots else ""
         model = "." + self.backend.cpu if self.second else ""
+        model += ".try%d" % self.attempt if self.attempt else ""
         return "%s.%s%s%s%s" % (self.name, self.backend.name, model, round_, boot)
 
 
@@ -115,6 +117,10 @@ class Runner:
         self._next_tick = 0.0
         self._selector = selectors.DefaultSelector()
         self._stop = False
+        self._signalled = False
+        self._why = verdict.STOPPED_BY_A_SIGNAL
+        self._until = float("inf")
+        self._why_then = ""
         self._boots = 0
         self._heard = False  # of any image
         self.problem: Optional[str] = None  # the logs could not be kept
@@ -140,10 +146,24 @@ class Runner:
             self._selector.close()
             os.close(wake_read)
             os.close(wake_write)
-        return self._stop
+        return self._signalled
 
     def _interrupt(self, number: int, frame: object) -> None:
-        self._stop = True
+        self._stop = self._signalled = True
+
+    def stop(self, why: str) -> None:
+        """Start nothing more, and end what runs."""
+        if not self._stop:
+            self._stop, self._why = True, why
+
+    @property
+    def stopped(self) -> str:
+        """Why it stopped before its end, or ""."""
+        return self._why if self._stop else ""
+
+    def stop_at(self, when: float, why: str) -> None:
+        """The same, by the clock (time.monotonic)."""
+        self._until, self._why_then = when, why
 
     def _loop(self) -> None:
         while self._active or (self._pending and not self._stop):
@@ -154,7 +174,11 @@ class Runner:
                 self._start_boot(job, None)
             if not self._active:
                 continue
+            if self._stop:
+                break
             ready = self._selector.select(self._patience())
+            if time.monotonic() >= self._until:
+                self.stop(self._why_then)
             if self._stop:
                 break
             if ready:
@@ -170,7 +194,7 @@ class Runner:
         for active in list(self._active):
             self._serve(active, verdict.STOPPED)
         for job in self._pending:
-            job.ledger.give_up("the run was interrupted")
+            job.ledger.stop(self._why)
             self._watcher.done(job)
 
     def _next(self) -> Optional[Job]:
@@ -185,7 +209,7 @@ class Runner:
         return None
 
     def _patience(self) -> Optional[float]:
-        wait = min(active.overdue_at for active in self._active) - time.monotonic()
+        wait = min(self._until, *(active.overdue_at for active in self._active)) - time.monotonic()
         if any(active.emulator.needs_polling for active in self._active):
             wait = min(wait, POLL)
         if self._watcher.live:
@@ -336,7 +360,7 @@ class Runner:
         if not after:
             job.boots.pop(0)
         if self._stop:
-            job.ledger.give_up("the run was interrupted")
+            job.ledger.stop(self._why)
         elif job.boots:
             self._start_boot(job, after)
             return

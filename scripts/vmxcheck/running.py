@@ -18,7 +18,7 @@ from .l0.options import L0Options
 from .paths import TOP, program, results_base
 from .report import Report
 from .selection import Selected
-from .session import Choosing, Repro, Session
+from .session import Choosing, Limits, Repro, Session
 from .settings import Settings
 from .style import Style, is_terminal
 from .target import spec
@@ -45,6 +45,7 @@ def boot(options: argparse.Namespace, words: List[str], settings: Settings, time
     report = Report(out, options.verbose - options.quiet, Style.of(out, options.color))
     session = Session(selection, chooser, results, _repro(options, sections, images), options.known or TOP / "spec" / "known",
                       report, options.repeat, baseline, options.walks, _words(options.words))
+    session.limits = Limits(options.max_failures or 0, options.time_limit or 0.0, options.retry_failed, options.allow_flaky)
     session.prepare(timeout)
     base = results_base(options)
     if session.jobs:
@@ -67,6 +68,7 @@ def _finish(options: argparse.Namespace, session: Session, results: results_modu
     """Keep the results, and say what there is to say. Nothing that fails here may look green."""
     status = results.exit_status(options.fail_stale)
     if session.tap:
+        session.tap_the_rest()
         for line in results.stale if options.fail_stale else []:
             session.tap.stale(line)
         session.tap.end(results.interrupted)
@@ -79,6 +81,8 @@ def _finish(options: argparse.Namespace, session: Session, results: results_modu
         results_module.write(session.folder, data)
     except Problem as error:
         problems.append(str(error))
+    if options.keep_results:
+        results_module.prune(session.folder.parent, options.keep_results)
     try:
         reports.write(options, data)
         if options.save_baseline:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -45,10 +46,12 @@ class PatternSet:
 
     A pattern with *, ? or [ is a shell glob. One without is an id; if no test has that id, it is the
     front of ids up to a dot: `exit.rdtsc` selects exit.rdtsc.offset. An exact id selects that test only,
-    so that the command that repeats a test repeats no other.
+    so that the command that repeats a test repeats no other. The name of a section of unittests.cfg selects all of it, beside the
+    ids that it is the front of.
     """
 
-    def __init__(self, patterns: Sequence[str], all_ids: Iterable[str]) -> None:
+    def __init__(self, patterns: Sequence[str], all_ids: Iterable[str], sections: Sequence[str] = ()) -> None:
+        self._whole: Set[str] = set()
         ids = list(dict.fromkeys(all_ids))
         self.everything = not patterns
         self._wanted = set(ids) if not patterns else set()
@@ -57,12 +60,20 @@ class PatternSet:
             found = [i for i in ids if fnmatchcase(i, pattern)] if is_glob(pattern) else [i for i in ids if i == pattern]
             if not found and not is_glob(pattern):
                 found = [i for i in ids if i.startswith(pattern + ".")]
-            if not found:
-                raise NothingToTest("no test matches `%s`; --list names all tests" % pattern)
+            named = [] if pattern in self.named else [name for name in sections if fnmatchcase(name, pattern)]
+            if not is_glob(pattern) or not found:
+                self._whole.update(named)
+            if not found and not named:
+                raise NothingToTest("no test matches `%s`%s; --list names all tests" % (pattern, _near(pattern, [*ids, *sections])))
             self._wanted.update(found)
 
-    def filter(self, tests: Dict[str, str]) -> Dict[str, str]:
-        return {identity: title for identity, title in tests.items() if identity in self._wanted}
+    def filter(self, tests: Dict[str, str], section: str = "") -> Dict[str, str]:
+        return {identity: title for identity, title in tests.items() if identity in self._wanted or section in self._whole}
+
+
+def _near(pattern: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(pattern, names, 3) or [name for name in names if pattern.strip("*") in name][:3]
+    return ": did you mean %s?" % " or ".join("`%s`" % name for name in close) if close else ""
 
 
 def _value(arguments: str, key: str) -> List[str]:
@@ -143,7 +154,7 @@ def select(sections: List[Section], images: Dict[str, Image], patterns: List[str
 
     only: no other ids; pairs: no others than these (section, id)."""
     again = {section for section, _ in pairs or ()}
-    chosen = [s for s in sections if s.by_default or names or set(groups) & s.groups or s.name in again]
+    chosen = [s for s in sections if s.by_default or names or set(groups) & s.groups or s.name in again or s.name in patterns]
     for group in groups:
         if not any(group in s.groups for s in sections):
             have = sorted(set().union(*(s.groups for s in sections)))
@@ -163,9 +174,9 @@ def select(sections: List[Section], images: Dict[str, Image], patterns: List[str
             raise Problem("unittests.cfg:%d: [%s] has no test: its arguments leave none of image `%s`"
                           % (section.line, section.name, section.file))
         found.append(Selected(section, image, available, available))
-    pattern_set = PatternSet(patterns, [identity for s in found for identity in s.available])
+    pattern_set = PatternSet(patterns, [identity for s in found for identity in s.available], [s.section.name for s in found])
     for selected in found:
-        wanted = pattern_set.filter(selected.available)
+        wanted = pattern_set.filter(selected.available, selected.section.name)
         selected.wanted = {identity: title for identity, title in wanted.items()
                            if (only is None or identity in only)
                            and (pairs is None or (selected.section.name, identity) in pairs)}

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, IO, Iterable, List, Mapping, Optional, Protocol, Set, Tuple
@@ -25,7 +26,7 @@ from .results import Point, Results
 from .run import Job, Runner
 from .selection import Selected, command_lines
 from .tapwriter import TapWriter
-from .verdict import RED, SKIP, Ledger, Outcome
+from .verdict import FLAKY, KNOWN, PASS, RED, SKIP, Ledger, Outcome
 
 
 class Choosing(Protocol):
@@ -57,6 +58,16 @@ class Repro:
         return " ".join(words + [shlex.quote(option) for option in options])
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How far a run goes; 0: no limit."""
+
+    most_failures: int = 0
+    seconds: float = 0.0
+    retries: int = 0
+    allow_flaky: bool = False
+
+
 class Session:
     """prepare() finds out whether the selection can be run here, keep_in() says where to, run() does it."""
 
@@ -72,6 +83,11 @@ class Session:
         self._repeat = repeat
         self._baseline = baseline
         self._walks = walks
+        self.limits = Limits()
+        self._failures: Set[Tuple[str, int, str]] = set()
+        self._runner: Optional[Runner] = None
+        self._began = time.monotonic()
+        self._untold: List[Point] = []  # points that --tap has still to tell, because they may turn out to be flaky
         self.live = False
         self.folder = Path()
         self.tap: Optional[TapWriter] = None
@@ -199,6 +215,12 @@ class Session:
                 if self._report.live:
                     self._report.live.more(len(second), sum(len(job.ledger.selected) for job in second))
                 problem = self._run(second, parallel, temporary, keep) or problem
+            for attempt in range(1, self.limits.retries + 1):
+                again = self._retry_jobs(attempt)
+                if not again:
+                    break
+                self._report.say("trying again what is red, %d of %d" % (attempt, self.limits.retries))
+                problem = self._run(again, parallel, temporary, keep) or problem
         finally:
             if self._report.live:
                 self._report.live.end()
@@ -213,8 +235,50 @@ class Session:
     def _run(self, jobs: List[Job], parallel: int, temporary: Path, keep: bool) -> Optional[str]:
         runner = Runner([job for job in jobs if job.boots], parallel, temporary, self.folder / "logs", self,
                         self.folder / "files" if keep else None)
+        self._runner = runner
+        if self.limits.seconds:
+            runner.stop_at(self._began + self.limits.seconds, "the time limit of the run was reached (--time-limit %g s)" % self.limits.seconds)
         self._results.interrupted = runner.run()
+        self._results.stopped = self._results.stopped or ("" if self._results.interrupted else runner.stopped)
         return runner.problem
+
+    # ---- what is red is tried again
+
+    def _retry_jobs(self, attempt: int) -> List[Job]:
+        """Each red test once more, the others of its image left out. What an image's TAP says against itself stays as it is."""
+        groups: Dict[Tuple[str, str], List[Point]] = {}
+        for point in self._results.points:
+            if point.fails and point.target and point.verdict != FLAKY and point.id != "image." + point.image:
+                groups.setdefault((point.image, point.target), []).append(point)
+        if self._results.interrupted or self._results.stopped:
+            return []
+        jobs = []
+        for (name, target), points in groups.items():
+            selected = next(one for one in self._selection if one.section.name == name)
+            backend = next(job.backend for job in self.jobs if job.name == name and self._target_name(job.backend) == target)
+            wanted = {point.id: point.title for point in points}
+            job = self._job(replace(selected, wanted=wanted, named=set(wanted)), backend, 1)
+            job.attempt = attempt
+            jobs.append(job)
+        return jobs
+
+    def _tried_again(self, job: Job) -> None:
+        target = self._target_name(job.backend)
+        first = {point.id: point for point in self._results.points if point.image == job.name and point.target == target}
+        for outcome in job.ledger.finish() if not job.ledger.faults else []:
+            point, before = self._judge(job, outcome), first[outcome.id]
+            if point.verdict in (PASS, KNOWN):
+                before.reason = "it was %s at first (%s), and %s when it was tried again" % (before.verdict, before.reason, point.verdict)
+                before.was, before.verdict, before.allowed = before.verdict, FLAKY, self.limits.allow_flaky
+                self._report.say("  flaky: %s: %s" % (before.id, before.reason))
+
+    def _count(self, point: Point) -> None:
+        """--max-failures."""
+        if point.fails:
+            self._failures.add((point.image, point.round, point.id))
+        most = self.limits.most_failures
+        if most and len(self._failures) >= most and self._runner:
+            self._runner.stop("%d failure%s, and no more are wanted (--max-failures)" % (most, "s"[most == 1:]))
 
     # ---- what only another model can run
 
@@ -286,7 +350,10 @@ class Session:
     def outcome(self, job: Job, outcome: Outcome) -> None:
         if not (self._report.live or self._report.detail > 0 or outcome.verdict in RED):
             return
+        if job.attempt:
+            return
         point = self._judge(job, outcome)
+        self._count(point)
         self._report.point(point)
         if self._report.live:
             self._report.live.point((job.name, outcome.id), point.fails)
@@ -299,6 +366,9 @@ class Session:
         if self._report.live:
             self._report.live.images_done += 1
         target = self._target_name(job.backend)
+        if job.attempt:
+            self._tried_again(job)
+            return
         points = [self._judge(job, outcome) for outcome in job.ledger.finish()]
         if job.ledger.faults:
             point = results_module.fault_point(
@@ -333,9 +403,19 @@ class Session:
     def _add(self, points: List[Point], name: str, target: str, seconds: float, notes: List[str]) -> None:
         self._results.points += points
         self._report.image(name, target, points, seconds, notes)
-        if self.tap:
+        for point in points:
+            self._count(point)
+        if self.tap and not self.limits.retries:
             for point in points:
                 self.tap.point(point)
+        else:
+            self._untold += points
+
+    def tap_the_rest(self) -> None:
+        """What has waited for --retry-failed."""
+        for point in self._untold if self.tap and self.limits.retries else []:
+            assert self.tap
+            self.tap.point(point)
 
 
 def _facts(section: Section, image: Image, backend: Backend, identity: str) -> Dict[str, str]:

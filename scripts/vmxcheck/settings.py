@@ -83,8 +83,13 @@ class Settings:
         for name, value in (("--timeout ", option), ("TIMEOUT=", self.environment.get("TIMEOUT") or None)):
             if value is None:
                 continue
-            match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh]?)", value)
-            if not match:
-                raise Problem("%s%s: a number of seconds is needed (0: no limit)" % (name, value))
-            return float(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600}[match.group(2)] or float("inf")
+            return seconds(value, name.rstrip(), name[-1:] if name.endswith("=") else " ") or float("inf")
         return None
+
+
+def seconds(text: str, name: str, between: str = " ") -> float:
+    """A time as timeout(1) takes it."""
+    match = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)([smh]?)", text)
+    if not match:
+        raise Problem("%s%s%s: a number of seconds is needed (0: no limit)" % (name.rstrip("="), between, text))
+    return float(match.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600}[match.group(2)]

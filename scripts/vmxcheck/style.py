@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 from typing import IO
 
-from .verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, SKIP
+from .verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, SKIP
 
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
-VERDICT_COLORS = {PASS: "green", FAIL: "red", CRASH: "red", HANG: "red", MISSING: "red", SKIP: "blue", KNOWN: "yellow"}
+VERDICT_COLORS = {PASS: "green", FAIL: "red", CRASH: "red", HANG: "red", MISSING: "red", SKIP: "blue", KNOWN: "yellow", FLAKY: "red", NOT_RUN: "blue"}
 
 
 def is_terminal(out: IO[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Dict, List, Tuple
 from .report import counts_text, grouped
 from .results import Point, Results
 from .style import Style
-from .verdict import KNOWN, PASS, SKIP
+from .verdict import KNOWN, NOT_RUN, PASS, SKIP
 
 MOST_RED = 20
 MOST_REASONS = 10
@@ -34,6 +34,12 @@ def text(results: Results, fail_stale: bool, where: str, detail: int, style: Sty
     old = sum(point.old for point in results.points)
     if old:
         out.append("%d red in the baseline too, and not counted as failed" % old)
+    not_run = sum(point.verdict == NOT_RUN for point in results.points)
+    if not_run:
+        out.append("%d not run: %s" % (not_run, results.stopped or "interrupted"))
+    allowed = sum(point.allowed for point in results.points)
+    if allowed:
+        out.append("%d flaky, which is allowed and not counted as failed" % allowed)
     if results.interrupted:
         out.append("interrupted: what was found until then is kept")
     if detail >= 0:

@@ -7,7 +7,7 @@ from typing import IO, Dict
 
 from .output import emit
 from .results import Point
-from .verdict import KNOWN, SKIP
+from .verdict import KNOWN, NOT_RUN, SKIP
 
 
 class TapWriter:
@@ -21,13 +21,15 @@ class TapWriter:
     def point(self, point: Point) -> None:
         self._number += 1
         name = "%s: %s" % (point.id, point.title) if point.title else point.id
-        line = "%s %d - %s" % ("not ok" if point.red or point.verdict == KNOWN else "ok", self._number, _escape(name))
+        line = "%s %d - %s" % ("not ok" if point.red or point.verdict in (KNOWN, NOT_RUN) else "ok", self._number, _escape(name))
         if point.verdict == SKIP:
             line += " # SKIP " + _one_line(point.reason)
         elif point.verdict == KNOWN:
             line += " # TODO " + _one_line(point.known)
         elif point.old:
             line += " # TODO red in the baseline too"
+        elif point.allowed:
+            line += " # TODO flaky"
         lines = [line, "  ---", "  image: " + point.image, "  target: " + _quote(point.target), "  verdict: " + point.verdict]
         if point.red or point.verdict == KNOWN:
             lines += ["  reason: " + _quote(point.reason), "  repro: " + _quote(point.repro)]

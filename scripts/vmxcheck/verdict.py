@@ -13,10 +13,14 @@ from typing import Dict, List, Optional, Sequence
 from . import tap
 
 PASS, FAIL, SKIP, KNOWN, CRASH, HANG, MISSING = "pass", "fail", "skip", "known", "crash", "hang", "missing"
-VERDICTS = (PASS, FAIL, SKIP, KNOWN, CRASH, HANG, MISSING)
-RED = frozenset((FAIL, CRASH, HANG, MISSING))
+FLAKY = "flaky"  # red, and not so when it was tried again
+NOT_RUN = "notrun"  # the run was stopped before its turn came: no verdict on the target, and no green run either
+VERDICTS = (PASS, FAIL, SKIP, KNOWN, CRASH, HANG, MISSING, FLAKY, NOT_RUN)
+RED = frozenset((FAIL, CRASH, HANG, MISSING, FLAKY))
 
 MOST_HANGS = 8  # of one image; each costs a whole time limit
+
+STOPPED_BY_A_SIGNAL = "the run was interrupted"
 
 # How a boot ended.
 EXITED, RESET, LIMIT, FLOOD, STOPPED = "exited", "reset", "limit", "flood", "stopped"
@@ -63,6 +67,7 @@ class Ledger:
         self._hangs = 0
         self._complaints: Dict[str, List[str]] = {}
         self._why_missing = "the image was never booted"
+        self._unreported = MISSING
 
     def leave_out(self, outcome: Outcome) -> None:
         """What is known of one of the tests without running it, for a reason."""
@@ -168,7 +173,7 @@ class Ledger:
             self._why_missing = self._empty or "the image ended without reporting it"
             return None
         if how == STOPPED:
-            self._why_missing = "the run was interrupted"
+            self.stop(STOPPED_BY_A_SIGNAL)
             return None
         end = self._describe_end(how, words, limit)
         if not reader.started:
@@ -232,11 +237,15 @@ class Ledger:
     def give_up(self, why: str) -> None:
         self._why_missing = why
 
+    def stop(self, why: str) -> None:
+        """The run ends before its end: what has not come to its turn is not the target's fault."""
+        self._why_missing, self._unreported = why, NOT_RUN
+
     def finish(self) -> List[Outcome]:
         """One outcome for each test that was asked for, in the image's order."""
         for identity, title in self.selected.items():
             if identity not in self.outcomes:
-                self.outcomes[identity] = Outcome(identity, title, MISSING, self._why_missing)
+                self.outcomes[identity] = Outcome(identity, title, self._unreported, self._why_missing)
         return [self.outcomes[identity] for identity in self.selected]
 
 

@@ -61,7 +61,7 @@ class Bad(unittest.TestCase):
         self.complain("[a]\nsmp = 1\nsmp = 2\n", "unittests.cfg:3:", "`smp`", "line 2")
 
     def test_values(self) -> None:
-        for line, part in (("smp = 0", "from 1 to 64"), ("smp = two", "whole number"), ("memory = 1", "from 16"),
+        for line, part in (("smp = 0", "from 1 to 16"), ("smp = two", "whole number"), ("memory = 1", "from 16"),
                            ("timeout = 0", "above 0"), ("timeout = -1", "above 0"), ("needs = svm", "`svm` is not one of: vmx"),
                            ("backends = xen", "`xen` is not one of"), ("file = ../x", "name of an image"),
                            ("groups =", "has no value")):

@@ -8,12 +8,12 @@ from typing import Any, Dict, List
 
 from .. import html as report, optional
 from ..errors import Problem
-from ..verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, SKIP
+from ..verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, SKIP
 from . import svg
 from .table import DIFFERS, SAME, SOME, Table
 
 # A verdict as a class of the style sheet, and as one letter: columns are narrow, and colours are not for everybody.
-CELLS = {PASS: ("p", "✓"), KNOWN: ("k", "K"), SKIP: ("s", "–"), FAIL: ("f", "F"), CRASH: ("f", "C"), HANG: ("f", "H"), MISSING: ("f", "M"),
+CELLS = {PASS: ("p", "✓"), KNOWN: ("k", "K"), SKIP: ("s", "–"), FAIL: ("f", "F"), CRASH: ("f", "C"), HANG: ("f", "H"), MISSING: ("f", "M"), FLAKY: ("f", "Y"), NOT_RUN: ("s", "·"),
          "": ("n", "")}
 
 

@@ -11,11 +11,11 @@ from typing import Any, Dict, List, Sequence, Set, Tuple
 
 from .. import catalogue
 from ..errors import Problem
-from ..verdict import CRASH, FAIL, HANG, KNOWN, MISSING, PASS, RED, SKIP
+from ..verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP
 from .run import Column
 from .spec import Target
 
-_WORST = (CRASH, HANG, FAIL, MISSING, KNOWN, PASS, SKIP)
+_WORST = (CRASH, HANG, FAIL, FLAKY, MISSING, KNOWN, PASS, SKIP, NOT_RUN)
 # The kinds of rows: verdicts differ, or one is red; a verdict here, a SKIP there; the same everywhere.
 DIFFERS, SOME, SAME = "differs", "some", "same"
 OUTSIDE = "not in the catalogue"
@@ -105,7 +105,7 @@ class Table:
         """Of each group with several columns: the fewest that run every row which any of them runs, and what each adds."""
         found = []
         for name in dict.fromkeys(one.target.group for one in self.seen):
-            ran = {one.target.label or one.target.name: {i for i, verdict in one.verdicts.items() if verdict not in (SKIP, MISSING)}
+            ran = {one.target.label or one.target.name: {i for i, verdict in one.verdicts.items() if verdict not in (SKIP, MISSING, NOT_RUN)}
                    for one in self.seen if one.target.group == name and one.verdicts}
             if len(ran) > 1:
                 found.append((name, len(set().union(*ran.values())), _cover(ran)))

@@ -122,7 +122,7 @@ class TargetBackend(Backend):
             values["serial"] = lambda: port.place if port else ""
             for name in FIELDS:
                 if name not in ARTIFACTS or _artifact(boot.image, name).exists():
-                    if name != "port" or self._target.uses("port"):
+                    if name not in ("port", "iso") or self._target.uses(name):  # what costs something
                         environment["VMXCHECK_" + name.upper()] = values[name]()
             argv = [*dies_with_us(), *self._filled(self._target.command, values)]
             starting(Launch(argv))
