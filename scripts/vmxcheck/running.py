@@ -103,7 +103,7 @@ def _finish(options: argparse.Namespace, session: Session, results: results_modu
 def _words(text: str) -> str:
     """What --words says; what the runner says itself is no business of it."""
     for word in text.split():
-        if word.partition("=")[0] in ("run", "skip", "after", "order", "seed", "smp"):
+        if word.partition("=")[0] in ("run", "skip", "tests", "after", "order", "seed", "smp"):
             raise Problem("--words %s: `%s=` is what the runner says: patterns, --order and unittests.cfg have it" % (text, word.partition("=")[0]))
     if not text.isascii() or not text.isprintable():
         raise Problem("--words: words of ASCII are needed")

@@ -68,8 +68,9 @@ def run(words: str, serial: Serial) -> None:
             data = data[serial.write(data):]
 
     tests = list(TESTS)
-    if "run" in values:
-        tests = [t for t in tests if any(p == t or p.endswith("*") and t.startswith(p[:-1]) for p in values["run"].split(","))]
+    if "tests" in values:  # "0,2-3"
+        ranges = [part.partition("-") for part in values["tests"].split(",")]
+        tests = [t for n, t in enumerate(TESTS) if any(int(first) <= n <= int(last or first) for first, _, last in ranges)]
     if "after" in values:
         tests = tests[tests.index(values["after"]) + 1:]
     if fault == "mute":
