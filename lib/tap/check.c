@@ -29,7 +29,7 @@ extern const struct test tests_end[];
 
 static const struct test *test;
 static struct failure failures[FULL_FAILURES];
-static char first_exit[512];
+static char first_exit[768];
 static char last_name[NAME];	/* of a check of this test that failed */
 static u32 checks, failed, unknown;	/* unknown: what a processor that the suite does not know does otherwise */
 static const char *case_format;

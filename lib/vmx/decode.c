@@ -81,21 +81,50 @@ void outcome_format(char *to, size_t size, const struct outcome *outcome)
 
 /* What a person wants to see of an exit; those that are zero are left out but the first few. */
 static const struct {
-	const char *name;
 	enum vmcs_field field;
 	bool always;
 } described[] = {
-	{ "qualification", EXIT_QUALIFICATION, true },
-	{ "rip", GUEST_RIP, true },
-	{ "instruction_length", EXIT_INSTRUCTION_LENGTH, true },
-	{ "interruption", EXIT_INTERRUPTION_INFORMATION, false },
-	{ "interruption_error", EXIT_INTERRUPTION_ERROR_CODE, false },
-	{ "idt_vectoring", IDT_VECTORING_INFORMATION, false },
-	{ "linear", GUEST_LINEAR_ADDRESS, false },
-	{ "rflags", GUEST_RFLAGS, true },
-	{ "interruptibility", GUEST_INTERRUPTIBILITY_STATE, false },
-	{ "activity", GUEST_ACTIVITY_STATE, false },
+	{ EXIT_QUALIFICATION, true }, { GUEST_RIP, true }, { EXIT_INSTRUCTION_LENGTH, false },
+	{ EXIT_INTERRUPTION_INFORMATION, false }, { EXIT_INTERRUPTION_ERROR_CODE, false },
+	{ IDT_VECTORING_INFORMATION, false }, { GUEST_LINEAR_ADDRESS, false }, { GUEST_RFLAGS, true },
+	{ GUEST_INTERRUPTIBILITY_STATE, false }, { GUEST_ACTIVITY_STATE, false },
 };
+
+static bool by_software(enum vmcs_field information)
+{
+	u64 value = 0;
+
+	if (vmread(information, &value, NULL).kind != OUTCOME_SUCCEED || !(value & INTERRUPTION_VALID))
+		return false;
+	value &= INTERRUPTION_TYPE_MASK;
+	return value >= INTERRUPTION_TYPE_SOFTWARE_INTERRUPT && value <= INTERRUPTION_TYPE_SOFTWARE_EXCEPTION;
+}
+
+/* Elsewhere the field is undefined: what an earlier exit left ("Information for VM Exits Due to Instruction Execution"). */
+static bool has_instruction_length(u32 basic)
+{
+	static const u8 without[] = {
+		EXIT_EXTERNAL_INTERRUPT, EXIT_TRIPLE_FAULT, EXIT_INIT, EXIT_SIPI, EXIT_IO_SMI, EXIT_OTHER_SMI, EXIT_INTERRUPT_WINDOW,
+		EXIT_NMI_WINDOW, EXIT_INVALID_GUEST_STATE, EXIT_MSR_LOADING, EXIT_MONITOR_TRAP_FLAG, EXIT_MACHINE_CHECK,
+		EXIT_TPR_BELOW_THRESHOLD, EXIT_APIC_ACCESS, EXIT_VIRTUALIZED_EOI, EXIT_EPT_VIOLATION, EXIT_EPT_MISCONFIGURATION,
+		EXIT_PREEMPTION_TIMER, EXIT_APIC_WRITE, EXIT_PAGE_MODIFICATION_LOG_FULL,
+	};
+
+	if (by_software(IDT_VECTORING_INFORMATION))
+		return true;
+	if (basic == EXIT_EXCEPTION_OR_NMI)
+		return by_software(EXIT_INTERRUPTION_INFORMATION);
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
+		if (basic == without[i])
+			return false;
+	return true;
+}
+
+/* Is the field undefined after such an exit? */
+static bool undefined_after(enum vmcs_field field, u32 basic)
+{
+	return field == EXIT_INSTRUCTION_LENGTH && !has_instruction_length(basic);
+}
 
 void exit_describe(char *to, size_t size, const struct outcome *outcome)
 {
@@ -117,11 +146,13 @@ void exit_describe(char *to, size_t size, const struct outcome *outcome)
 			  outcome->kind == OUTCOME_ENTRY_FAILURE ? " (VM-entry failure)" : "");
 	for (size_t i = 0; i < ARRAY_SIZE(described) && length < size; i++) {
 		u64 value = 0;
+		char name[64];
 
-		if (vmread(described[i].field, &value, NULL).kind != OUTCOME_SUCCEED)
+		if (undefined_after(described[i].field, basic) ||
+		    vmread(described[i].field, &value, NULL).kind != OUTCOME_SUCCEED || !(value || described[i].always))
 			continue;
-		if (value || described[i].always)
-			length += snprintf(to + length, size - length, ", %s: %#lx", described[i].name, value);
+		field_format(name, sizeof(name), described[i].field);
+		length += snprintf(to + length, size - length, ", \"%s\": %#lx", name, value);
 	}
 	if (length < size)
 		snprintf(to + length, size - length, " }");

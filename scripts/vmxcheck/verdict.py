@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Sequence
 
-from . import tap
+from . import decode, tap
 
 PASS, FAIL, SKIP, KNOWN, CRASH, HANG, MISSING = "pass", "fail", "skip", "known", "crash", "hang", "missing"
 FLAKY = "flaky"  # red, and not so when it was tried again
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def _diagnostics(yaml: Sequence[str], comments: Sequence[str]) -> str:
-    return "\n".join([*comments, *yaml])
+    return "\n".join([*comments, *decode.explained(yaml)])
 
 
 class Ledger:
