@@ -34,7 +34,7 @@ BUILD = Path("build") / "check"
 WRONG = "hostile"  # the image of the tests that are wrong on purpose
 DEFAULT_ON = "bochs:tigerlake"
 DEFAULT_IMAGES = "guest capability controls instruction exec event apic memory vmcs exit abort* sipi shadow entry load"
-_KEYS = ("what", "points", "images", "on", "skips", "wrong", "short", "short_images")
+_KEYS = ("what", "points", "images", "on", "skips", "wrong", "short", "short_images", "apart")
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class Axis:
     short: List[str]  # the points of the short selection; none: the axis is not in it
     images: List[str]  # globs over the sections of unittests.cfg
     short_images: List[str]
-    on: List[str]  # BACKEND:CPU
+    on: List[str]  # BACKEND:CPU, BACKEND/VERSION:CPU
     skips: str  # what the reason of a SKIP matches that the axis may bring
     wrong: str  # the id of the test that is wrong on purpose; "" where none can be
+    apart: str  # why it is run by its name alone; "": it is one of all
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def read_axes(path: Path = FOLDER / "axes.cfg") -> List[Axis]:
         images = keys.get("images", DEFAULT_IMAGES).split()
         axes.append(Axis(name, keys["what"], _split(keys["points"]), _split(keys.get("short", "")), images,
                          keys.get("short_images", "").split() or images, keys.get("on", DEFAULT_ON).split(),
-                         keys.get("skips", ""), keys.get("wrong", "")))
+                         keys.get("skips", ""), keys.get("wrong", ""), keys.get("apart", "")))
     return axes
 
 
@@ -149,7 +150,7 @@ def apply(section: Section, point: str) -> Section:
             words.remove(word)
             kind = {"topology": str, "timeout": float}.get(key, int)
             section = replace(section, **{key: kind(value)})
-        elif key in ("pad", "images", "tests"):
+        elif key in ("pad", "images", "tests", "without"):
             words.remove(word)
     return replace(section, arguments=" ".join([section.arguments, *words]).strip())
 
@@ -163,6 +164,11 @@ def _word(point: str, key: str) -> str:
 def _words(point: str, key: str) -> List[str]:
     """The parts of `key=A,B`."""
     return [part for part in _word(point, key).split(",") if part]
+
+
+def _on(on: str, point: str) -> str:
+    """The target of a point: `without=A,B` switches features of its processor off."""
+    return ",-".join([on, *_words(point, "without")])
 
 
 def _build(point: str) -> Path:
@@ -213,7 +219,8 @@ class Matrix:
 
     def _run(self, name: str, on: str, sections: Sequence[Section], build: Path, ids: Sequence[str] = ()) -> Run:
         """results.json of these sections there."""
-        backend, _, cpu = on.partition(":")
+        target, _, cpu = on.partition(":")
+        backend, _, version = target.partition("/")
         folder = self.base / re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)[:120]
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "unittests.cfg"
@@ -221,6 +228,7 @@ class Matrix:
         command = [sys.executable, "-S", str(TOP / "scripts" / "vmxcheck"), "--config", str(config), "--build", str(build),
                    "--results", str(folder), "--backend", backend, "-j", "1", "--walks", "brief", "-q", "--color", "never", *ids]
         command += ["--cpu", cpu] if cpu else []
+        command += [{"bochs": "--bochs"}.get(backend, "--qemu"), version] if version else []
         started = time.monotonic()
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=TOP)
         if done.returncode not in (0, 1, 3):
@@ -231,7 +239,7 @@ class Matrix:
         plain_only = on.startswith("qemu-tcg")
         return [section for section in self.sections
                 if any(fnmatchcase(section.name, glob) for glob in images) and not (plain_only and section.needs)
-                and (not section.backends or on.partition(":")[0] in section.backends)]
+                and (not section.backends or on.partition(":")[0].partition("/")[0] in section.backends)]
 
     def _start_reference(self, on: str, sections: Sequence[Section]) -> None:
         """The machine as it is: each section is run once for each backend and model."""
@@ -257,8 +265,8 @@ class Matrix:
                     raise Problem("axes.cfg: [%s]: no section matches on %s" % (axis.name, on))
                 self._start_reference(on, sections)
                 name = "%s.%s.%s" % (axis.name, on, point)
-                runs.append((on, point, sections, self._start(name, on, [apply(section, point) for section in sections], _build(point),
-                                                              _words(point, "tests"))))
+                runs.append((on, point, sections, self._start(name, _on(on, point), [apply(section, point) for section in sections],
+                                                              _build(point), _words(point, "tests"))))
         wrong = self._pool.submit(self._bites, axis) if axis.wrong and not short else None
         return Started(axis, runs, wrong)
 
@@ -278,7 +286,7 @@ class Matrix:
         for on in axis.on:
             plain = self._run("as-it-is.wrong.%s.%s" % (axis.name, on), on.partition(",")[0], [section], BUILD, [axis.wrong]).data
             for point in axis.points:
-                strange = self._run("wrong.%s.%s.%s" % (axis.name, on, point), on, [apply(section, point)], _build(point), [axis.wrong])
+                strange = self._run("wrong.%s.%s.%s" % (axis.name, on, point), _on(on, point), [apply(section, point)], _build(point), [axis.wrong])
                 if _red(plain) != _red(strange.data):
                     return True
         return False
@@ -335,7 +343,7 @@ def _chosen_axes(names: Sequence[str], short: bool) -> List[Axis]:
     for name in names:
         if not any(fnmatchcase(axis.name, name) for axis in axes):
             raise NothingToTest("no axis is called `%s`; there are: %s" % (name, ", ".join(axis.name for axis in axes)))
-    return [axis for axis in axes if (not names or any(fnmatchcase(axis.name, name) for name in names)) and (axis.short or not short)]
+    return [axis for axis in axes if (any(fnmatchcase(axis.name, name) for name in names) if names else not axis.apart) and (axis.short or not short)]
 
 
 def run(names: Sequence[str], short: bool, jobs: int, base: Path, make: bool = True) -> int:

@@ -137,6 +137,19 @@ PLAIN_TEST("self.wrong.la57", "linear addresses have 57 bits, as those of QEMU's
 	expect_eq(linear_address_width(), 57);
 }
 
+PLAIN_TEST("self.wrong.feature", "CR4.SMEP can be 1")
+{
+	const u64 cr4 = read_cr4();
+
+	expect_no_fault(TRY(write_cr4(cr4 | CR4_SMEP)));
+	TRY(write_cr4(cr4));
+}
+
+PLAIN_TEST("self.wrong.feature_new", "CPUID says LASS")
+{
+	expect(has_feature(FEATURE_LASS), "LASS is enumerated");
+}
+
 PLAIN_TEST("self.wrong.hypervisor", "no hypervisor says that it is there, and if so it is TCG")
 {
 	const struct cpuid c = cpuid(0x40000000, 0);

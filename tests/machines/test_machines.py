@@ -58,7 +58,7 @@ class Tables(unittest.TestCase):
 
 
 class Judge(unittest.TestCase):
-    axis = machines.Axis("a", "", ["p"], [], [], [], [], "needs RAM", "")
+    axis = machines.Axis("a", "", ["p"], [], [], [], [], "needs RAM", "", "")
 
     def judge(self, before: "dict[str, Any]", after: "dict[str, Any]", rows: "Sequence[tuple[str, str, str]]" = ()) -> machines.Tally:
         matrix = machines.Matrix.__new__(machines.Matrix)
