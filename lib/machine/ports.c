@@ -45,7 +45,7 @@ static u16 find(void)
 {
 	if (are_free(LIKELY))
 		return LIKELY;
-	for (u16 first = LOWEST; first <= HIGHEST; first += STEP)
+	for (u32 first = LOWEST; first <= HIGHEST; first += STEP)
 		if (are_free(first))
 			return first;
 	return 0;

@@ -80,7 +80,7 @@ static void set_both(enum vmcs_field guest_field, enum vmcs_field host_field, u6
 static void set_optional(u32 guest_control, enum vmcs_field guest_field, u32 host_control,
 			   enum vmcs_field host_field, u32 msr)
 {
-	u64 value;
+	u64 value = 0;
 
 	/* A hypervisor may have a control for an MSR that it does not have. */
 	if ((!token_met(guest_control) && !token_met(host_control)) || TRY(value = rdmsr(msr)).raised)

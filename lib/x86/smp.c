@@ -138,7 +138,7 @@ static void prepare_start(void)
 static void prepare_first_start(unsigned int most)
 {
 	prepare_start();
-	for (u8 vector = 0; vector < ARRAY_SIZE(ap_idt); vector++)
+	for (u32 vector = 0; vector < ARRAY_SIZE(ap_idt); vector++)
 		set_park_gate(vector, park_again);
 	set_park_gate(VECTOR_NMI, park_nmi);
 	set_park_gate(VECTOR_MC, park_machine_check);

@@ -340,7 +340,8 @@ def _points(share: Share, table: KnownTable, target: str, cpu: str, kept: Dict[s
         facts = judging.facts_of(share.section, share.image, cpu, outcome.id, {})
         _crash_or_hang(outcome, table, facts)
         words = "%s: boot image %s with `%s`" % (
-            target, share.image.name, " ".join([w for w in share.boots[0].lasting_words if not w.startswith(CHOOSING)] + ["run=" + outcome.id]))
+            target, share.image.name,
+            " ".join([w for w in share.boots[0].lasting_words if not w.startswith(CHOOSING)] + ["run=" + outcome.id]))
         point = judging.point_of(outcome, share.section.name, target, words, kept.get(outcome.log, ""), share.round)
         stale = judging.judge(point, outcome, table, facts)
         if stale:

@@ -257,8 +257,8 @@ def explain_parser() -> argparse.ArgumentParser:
 
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
-    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(), "report": report_parser(),
-            "machines": machines_parser(), "explain": explain_parser()}
+    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(),
+            "report": report_parser(), "machines": machines_parser(), "explain": explain_parser()}
 
 
 def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":

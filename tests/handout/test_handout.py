@@ -82,7 +82,8 @@ class Completion(Folder):
                 ("exi", ["exit.two"]), ("-q ex", ["exit.two"]), ("ex", ["exit.two", "explain"]), ("explain c", ["cap.one"]),
                 ("compare --all", ["--allow-gone"]), ("--config %s/comp" % self.folder, ["%s/completion" % self.folder]),
                 ("merge %s/comp" % self.folder, ["%s/completion" % self.folder]), ("--gdb exit", ["exit.two"]),
-                ("--area entry.g", ["entry.guest"]), ("--priority ", []), ("--image capa", ["capability"]), ("-g va", []), ("--cpu tiger", ["tigerlake"]),
+                ("--area entry.g", ["entry.guest"]), ("--priority ", []), ("--image capa", ["capability"]), ("-g va", []),
+                ("--cpu tiger", ["tigerlake"]),
                 ("cap.one exi", ["exit.two"])):
             words = ["vmxcheck", *line.split(" ")]
             code = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vmxcheck; printf "%s\\n" "${COMPREPLY[@]}"'
@@ -110,7 +111,8 @@ done
 zpty -d z
 """ % {"folder": self.folder}
         (self.folder / "driver").write_text(driver)
-        done = self.run_it("zsh", "-f", str(self.folder / "driver"), "vmxcheck --sha", "vmxcheck cap", "vmxcheck merge --jun", "vmxcheck --image capa",
+        done = self.run_it("zsh", "-f", str(self.folder / "driver"), "vmxcheck --sha", "vmxcheck cap", "vmxcheck merge --jun",
+                           "vmxcheck --image capa",
                            env={**os.environ, "TERM": "dumb", "HOME": str(self.folder)})
         for text in ("--shard", "cap.one", "--junit", "capability"):
             self.assertIn(text, done.stdout, done.stdout + done.stderr)
@@ -225,7 +227,8 @@ class Install(Folder):
         done = self.run_it("make", "-s", "-C", str(ROOT), "install", "DESTDIR=%s" % self.folder, "PREFIX=/usr", env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         for name in ("bin/vmxcheck", "share/man/man1/vmxcheck.1", "share/bash-completion/completions/vmxcheck",
-                     "share/zsh/site-functions/_vmxcheck", "share/doc/vmxcheck/docs/running.md", "share/doc/vmxcheck/LICENSE", "lib/vmxcheck/x86/exec/tsc.c",
+                     "share/zsh/site-functions/_vmxcheck", "share/doc/vmxcheck/docs/running.md", "share/doc/vmxcheck/LICENSE",
+                     "lib/vmxcheck/x86/exec/tsc.c",
                      "lib/vmxcheck/scripts/vmxcheck/templates/report.html"):
             self.assertTrue((self.folder / "usr" / name).is_file(), name)
         program = str(self.folder / "usr" / "bin" / "vmxcheck")

@@ -46,7 +46,7 @@ class Words(unittest.TestCase):
         self.assertEqual(selection.command_lines("", TESTS, TESTS, "smp=2"), [["smp=2", *TESTS]])
 
     def test_a_part_by_number(self) -> None:
-        part = {identity: "t" for identity in list(TESTS)[1:3]}
+        part = dict.fromkeys(list(TESTS)[1:3], "t")
         self.assertEqual(selection.command_lines("x=1 run=exit.* skip=a", TESTS, part, "order=random seed=3"),
                          [["x=1 order=random seed=3 tests=1-2", *part]])
         # The numbers are those of the image, whatever of it the section has.

@@ -89,7 +89,7 @@ static u64 first_later_field;
 
 static void expect_unknown(u64 encoding)
 {
-	u64 value;
+	u64 value = 0;
 
 	if (processor_is_known() || quick_vmread(encoding, &value).kind != OUTCOME_SUCCEED) {
 		expect_unsupported(encoding);
