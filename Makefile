@@ -168,7 +168,8 @@ $(OUT)/x86/%.iso: $(OUT)/x86/%.elf scripts/mkiso
 
 standalone: $(foreach image,$(IMAGES),$(B)/standalone/$(image).run)
 
-$(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unittests.cfg scripts/mkstandalone scripts/standalone.sh $(shell find scripts/vmxcheck spec -name "*.py" -o -name "*.tsv")
+$(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unittests.cfg scripts/mkstandalone \
+		scripts/standalone.sh $(shell find scripts/vmxcheck spec -name "*.py" -o -name "*.tsv")
 	$(call say,PACK,$@)
 	$(Q)$(PYTHON) scripts/mkstandalone $(OUT)/x86 $* $@
 
@@ -230,7 +231,8 @@ check-needs: all
 	$(Q)$(MAKE) --no-print-directory CHECK=1 all
 	$(Q)$(PYTHON) tests/suite/sweep.py
 
-# The slower checkers. Address 0 is memory here. gcc's analyzer sees each file alone; which checks of clang-tidy say nothing here is in .clang-tidy, with reasons.
+# The slower checkers. Address 0 is memory here.
+# gcc's analyzer sees each file alone; which checks of clang-tidy say nothing here is in .clang-tidy, with reasons.
 ANALYZER_CPPFLAGS = $(filter-out -M%,$(CPPFLAGS)) -DVMXCHECK_CHECK_BUILD
 ANALYZED := $(filter %.c,$(LIB_SOURCES) $(IMAGE_SOURCES) $(wildcard lib/hostile/*.c))
 analyze: $(ANALYZED:%.c=$(B)/analyze/%.gcc) $(ANALYZED:%.c=$(B)/analyze/%.tidy)
@@ -239,7 +241,8 @@ analyze: $(ANALYZED:%.c=$(B)/analyze/%.gcc) $(ANALYZED:%.c=$(B)/analyze/%.tidy)
 $(B)/analyze/%.gcc: %.c
 	$(call say,ANALYZE,$<)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(GCC) $(ANALYZER_CPPFLAGS) $(filter-out -O2 -g -W%,$(CFLAGS)) -O1 -fanalyzer -Wno-analyzer-null-dereference -Wall -Wno-clobbered -Werror \
+	$(Q)$(GCC) $(ANALYZER_CPPFLAGS) $(filter-out -O2 -g -W%,$(CFLAGS)) -O1 -fanalyzer -Wno-analyzer-null-dereference \
+		-Wall -Wno-clobbered -Werror \
 		-c $< -o /dev/null
 	$(Q)touch $@
 

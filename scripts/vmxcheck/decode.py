@@ -76,7 +76,7 @@ def table(top: Path = TOP) -> Table:
 
 
 def _bits(encoding: int, reason: Optional[int], top: Path) -> List[Bits]:
-    return table(top).get((encoding, reason)) or table(top).get((encoding, None), [])
+    return table(top).get((encoding, reason)) or table(top).get((encoding, None)) or []
 
 
 def described(encoding: int, value: int, reason: Optional[int] = None, top: Path = TOP) -> str:

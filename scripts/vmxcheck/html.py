@@ -16,7 +16,8 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 NOT_YET = "none"  # of a requirement that no test has, or that did not run
 STATES = (PASS, FAIL, KNOWN, SKIP, NOT_YET)
 LABELS = {PASS: "pass", FAIL: "fail", KNOWN: "known deviation", SKIP: "skipped"}
-COUNTED = {PASS: "passed", FAIL: "failed", CRASH: "crashed", HANG: "hung", MISSING: "missing", FLAKY: "flaky", NOT_RUN: "not run", KNOWN: "known deviations",
+COUNTED = {PASS: "passed", FAIL: "failed", CRASH: "crashed", HANG: "hung", MISSING: "missing", FLAKY: "flaky",
+           NOT_RUN: "not run", KNOWN: "known deviations",
            SKIP: "skipped"}
 OUTSIDE = "not in the catalogue"
 SLOWEST = 20

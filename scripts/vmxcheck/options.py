@@ -79,7 +79,8 @@ def run_parser() -> argparse.ArgumentParser:
 
     add = parser.add_argument_group("selecting").add_argument
     add("-g", "--group", action="append", default=[], metavar="GROUP", help="only the sections of unittests.cfg in this group")
-    add("-a", "--all", action="store_true", help="also the sections that run only when they are asked for, but for those that have all tests once more")
+    add("-a", "--all", action="store_true",
+        help="also the sections that run only when they are asked for, but for those that have all tests once more")
     add("--image", action="append", default=[], metavar="NAME", help="only the section NAME of unittests.cfg (a glob)")
     add("--area", action="append", default=[], metavar="AREA", help="only the requirements of this area of the catalogue")
     add("--priority", action="append", default=[], metavar="N", help="only the requirements of this priority: 1, 2 or 3")

@@ -236,7 +236,8 @@ def write(folder: Path, data: Dict[str, Any]) -> None:
     try:
         part.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
         part.replace(folder / "results.json")
-        for name in ["latest"] + (["latest-whole"] if data["whole"] and not data["shard"] and not data["interrupted"] and not data.get("stopped") else []):
+        whole = data["whole"] and not data["shard"] and not data["interrupted"] and not data.get("stopped")
+        for name in ["latest"] + (["latest-whole"] if whole else []):
             link = folder.parent / (".%s.%d" % (name, os.getpid()))
             link.symlink_to(folder.name)
             link.replace(folder.parent / name)

@@ -56,7 +56,8 @@ class Words(unittest.TestCase):
 
     def test_a_failure(self) -> None:
         block = ['at: x86/t.c:1', 'set: "Guest RFLAGS [6820H] = 0x8002"', 'field: "Guest CS access rights [4816H]"',
-                 'expected: "0x9b in the bits 0x40ff"', 'actual: "0xe09b"', 'exit: { reason: "30 I/O instruction", "Exit qualification [6400H]": 0x5a0008 }',
+                 'expected: "0x9b in the bits 0x40ff"', 'actual: "0xe09b"',
+                 'exit: { reason: "30 I/O instruction", "Exit qualification [6400H]": 0x5a0008 }',
                  'more:', '  - at: x86/t.c:2', '    expected: "0"', '    actual: "0x1"', '  - at: x86/t.c:3', '    field: "Guest RIP [681EH]"',
                  '    expected: "0x1"', '    actual: "0x2"']
         said = decode.explained(block)

@@ -43,7 +43,8 @@ class Names(Project):
         self.assertEqual(self.verdicts(self.run_tests("-a", "--parallel", "2")), ALL_PASS)
         self.assertTrue(self.run_tests("-a", "--tap13").out.startswith("TAP version 13\n"))
         for key, hint in (("qemu_params = -smp 2", "smp, memory and topology; --qemu-args"), ("extra_params = -cpu max", "--qemu-args"),
-                          ("test_args = x", "arguments"), ("accel = kvm", "backends"), ("check = /proc/x", "needs"), ("arch = x86_64", "leave it out")):
+                          ("test_args = x", "arguments"), ("accel = kvm", "backends"), ("check = /proc/x", "needs"),
+                          ("arch = x86_64", "leave it out")):
             (self.folder / "unittests.cfg").write_text("[pass]\n%s\n" % key)
             run = self.run_tests()
             self.assertEqual(run.status, 2)
@@ -189,7 +190,8 @@ class Bisect(Project):
         (self.folder / "unittests.cfg").write_text("[fake]\ntimeout = 5\n")
         script = recipe.group(1).replace("GOOD", git("rev-list", "--max-parents=0", "HEAD").strip()).replace("../vmxcheck/run_tests.sh", "%s %s" % (
             TOP / "run_tests.sh", " ".join(self.arguments())))
-        done = subprocess.run(["sh", "-e", "-c", script], cwd=repository, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        done = subprocess.run(["sh", "-e", "-c", script], cwd=repository, env=environment, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True,
                               timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertRegex(done.stdout, r"(?s)is the first bad commit.*commit 4")

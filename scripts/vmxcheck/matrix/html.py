@@ -13,7 +13,8 @@ from . import svg
 from .table import DIFFERS, SAME, SOME, Table
 
 # A verdict as a class of the style sheet, and as one letter: columns are narrow, and colours are not for everybody.
-CELLS = {PASS: ("p", "✓"), KNOWN: ("k", "K"), SKIP: ("s", "–"), FAIL: ("f", "F"), CRASH: ("f", "C"), HANG: ("f", "H"), MISSING: ("f", "M"), FLAKY: ("f", "Y"), NOT_RUN: ("s", "·"),
+CELLS = {PASS: ("p", "✓"), KNOWN: ("k", "K"), SKIP: ("s", "–"), FAIL: ("f", "F"), CRASH: ("f", "C"), HANG: ("f", "H"), MISSING: ("f", "M"),
+         FLAKY: ("f", "Y"), NOT_RUN: ("s", "·"),
          "": ("n", "")}
 
 
