@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import json
 import os
 import re
 import sys
@@ -88,9 +89,24 @@ class Share:
 
 def clean(data: bytes) -> bytes:
     """Without what terminals and their recorders add: escape codes, ends of lines, marks."""
-    data = _ESCAPES.sub(b"", data)
+    data = _ESCAPES.sub(b"", _from_lava(data))
     data = re.sub(rb"\r+\n", b"\n", data)
     return _MARKS.sub(b"", data)
+
+
+def _from_lava(data: bytes) -> bytes:
+    """LAVA's log of a job has an object a line; what the device said is of the level `target`."""
+    if not re.match(rb'\s*(- )?\{"dt": "', data):
+        return data
+    said = []
+    for line in data.splitlines():
+        try:
+            entry = json.loads(line[2:] if line.startswith(b"- ") else line)
+            if entry["lvl"] == "target":
+                said.append(str(entry["msg"]).replace('\\"', '"'))
+        except (ValueError, KeyError, TypeError):
+            continue  # a line of the dispatcher that is none
+    return "\n".join(said).encode() + b"\n"
 
 
 def boots_in(data: bytes, log: str) -> List[Boot]:

@@ -86,6 +86,13 @@ class Import(Project):
         marked = report().replace("# begin t.two\n", "[-- MARK -- Tue Dec  1 10:00:00 2026 -- ]\n# begin t.two\n".replace(" -- ]", " --]"))
         self.expect(marked, 0, ALL_PASS)
 
+    def test_a_job_of_lava(self) -> None:
+        for dash in ("", "- "):
+            lines = [json.dumps({"dt": "2026-12-01T06:55:50", "lvl": level, "msg": text}) for text in (GRUB + report()).splitlines()
+                     for level in ("target", "debug")]
+            self.expect("".join(dash + line + "\n" for line in lines[:-1]), 0, ALL_PASS)
+        self.expect("".join(line + "\n" for line in lines[:-4]), 1, {**ALL_PASS, "u.three": "crash"})
+
     def test_a_failure(self) -> None:
         run = self.expect(report(bad="t.two"), 1, {**ALL_PASS, "t.two": "fail"})
         self.assertIn("machine: boot image fake with `run=t.two`", run.out)
