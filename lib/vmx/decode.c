@@ -142,8 +142,7 @@ void exit_describe(char *to, size_t size, const struct outcome *outcome)
 		snprintf(to, size, "{ outcome: \"%s\" }", text);
 		return;
 	}
-	length = snprintf(to, size, "{ reason: \"%u %s%s\"", basic, exit_reason_name(basic),
-			  outcome->kind == OUTCOME_ENTRY_FAILURE ? " (VM-entry failure)" : "");
+	length = snprintf(to, size, "{ reason: \"%u %s\"", basic, exit_reason_name(basic));
 	for (size_t i = 0; i < ARRAY_SIZE(described) && length < size; i++) {
 		u64 value = 0;
 		char name[64];

@@ -43,8 +43,10 @@ struct outcome entry_of_illegal_guest(struct outcome outcome)
 
 struct outcome entry_attempt(bool checks_only)
 {
-	if (checks_only)
-		return entry_of_illegal_guest(entry_attempt_with_illegal_guest());
+	if (checks_only) {
+		guest.outcome = entry_of_illegal_guest(entry_attempt_with_illegal_guest());
+		return guest.outcome;
+	}
 	poison_vm_instruction_error();
 	return guest_enter();
 }

@@ -20,6 +20,10 @@ from .paths import TOP
 _FIELD = re.compile(r"\[([0-9A-F]{1,4})H\]")
 _SET = re.compile(r"\[([0-9A-F]{1,4})H\](?:\"?:| =) (0x[0-9a-f]+|0)")
 _VALUE = re.compile(r'"(0x[0-9a-f]+|0)(?: in the bits (0x[0-9a-f]+))?"$')
+# Control registers and the like, by what a check calls them, and the field that has the same bits.
+_REGISTER = re.compile(r"(?<![a-z0-9])(cr0|cr4|rflags|efer|dr7)(?![a-z0-9])")
+_LIKE = {"cr0": 0x6800, "cr4": 0x6804, "rflags": 0x6820, "efer": 0x2806, "dr7": 0x681A}
+_ALWAYS = "always 1"
 _REASON = re.compile(r'reason: "(\d+) ')
 
 
@@ -88,7 +92,7 @@ def described(encoding: int, value: int, reason: Optional[int] = None, top: Path
     for bits in known:
         if bits.width > 1 and (bits.of(value) or bits.values):
             said.append("%s: %s" % (bits.name, bits.text(value)))
-        elif bits.of(value):
+        elif bits.of(value) and bits.name != _ALWAYS:
             said.append(bits.name)
         value &= ~bits.mask()
     said += ["bit %d" % bit for bit in range(64) if value >> bit & 1]
@@ -123,6 +127,9 @@ def explained(yaml: Sequence[str], top: Path = TOP) -> List[str]:
         value = _VALUE.search(line)
         if key == "at":
             checked = expected = None
+        elif key == "check":
+            registers = set(_REGISTER.findall(line.lower()))
+            checked = _LIKE[registers.pop()] if len(registers) == 1 and "<<" not in line and ">>" not in line else None
         elif key == "field":
             match = _FIELD.search(line)
             checked = int(match.group(1), 16) if match else None

@@ -119,8 +119,9 @@ def _where(point: Point) -> str:
 
 
 def source_lines(line: str, top: Path = TOP) -> List[str]:
-    """For the first `at: FILE:LINE` of a failure, the statement there; [] where the sources are not at hand."""
-    match = re.fullmatch(r"at: ([A-Za-z0-9_./-]+):([0-9]{1,6})", line)
+    """For the first `at: FILE:LINE` of a failure, or `in:` if that is beside the tests, the statement there; [] where the sources
+    are not at hand."""
+    match = re.fullmatch(r"(?:at: |in: (?=x86/))([A-Za-z0-9_./-]+):([0-9]{1,6})", line)
     if not match or ".." in match.group(1):
         return []
     first = int(match.group(2))

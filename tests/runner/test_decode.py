@@ -39,7 +39,7 @@ class Table(unittest.TestCase):
 
 class Words(unittest.TestCase):
     def test_one_value(self) -> None:
-        self.assertEqual(decode.described(0x6820, 0x8202), "always 1, IF, bit 15")
+        self.assertEqual(decode.described(0x6820, 0x8202), "IF, bit 15")
         self.assertEqual(decode.described(0x4826, 0), "activity: active")
         self.assertEqual(decode.described(0x4404, 0x80000b0e), "vector: 14, type: hardware exception, error code valid, valid".replace("14", "0xe"))
         self.assertEqual(decode.described(0x4002, 0x8000080), "HLT exiting, monitor trap flag")
@@ -62,9 +62,12 @@ class Words(unittest.TestCase):
                  '    expected: "0x1"', '    actual: "0x2"']
         said = decode.explained(block)
         self.assertEqual([line for line in said if line not in block],
-                         ['bits: "always 1, bit 15"', 'differ: "D/B (bit 14): expected 0, actual 1"',
+                         ['bits: "bit 15"', 'differ: "D/B (bit 14): expected 0, actual 1"',
                           'bits: "Exit qualification: size: 1 byte, IN, port: 0x5a"'])
         self.assertEqual([line for line in said if line in block], block)
+        for check, differs in (("read_cr0()", 1), ("flipped_cr0", 1), ("cr0 >> 4", 0), ("cr0 ^ cr4", 0), ("rcr0x", 0), ("rflags", 0)):
+            said = decode.explained(["at: x86/t.c:1", 'check: "%s"' % check, 'expected: "0x80010023"', 'actual: "0x80010033"'])
+            self.assertEqual('differ: "ET (bit 4): expected 0, actual 1"' in said, bool(differs), check)
         for line in ("actual: 5", "field: ", "set: [XH] = 0x", "exit: {}", "", "  - "):
             self.assertEqual(decode.explained([line]), [line])
 

@@ -25,9 +25,9 @@ static void check_bit(const void *data)
 	const u64 cr0 = read_cr0();
 
 	write_cr0(cr0 ^ bit);
-	const u64 changed = read_cr0();
+	const u64 flipped_cr0 = read_cr0();
 	write_cr0(cr0);
-	expect_eq(changed, cr0 ^ bit);
+	expect_eq(flipped_cr0, cr0 ^ bit);
 	expect_eq(read_cr0(), cr0);
 }
 

@@ -33,11 +33,11 @@ static void check_bit(const void *data)
 		check_refused(cr4 | row->bit);
 		return;
 	}
-	u64 changed;
-	const struct fault fault = cr4_try(cr4 ^ row->bit, &changed);
+	u64 flipped_cr4;
+	const struct fault fault = cr4_try(cr4 ^ row->bit, &flipped_cr4);
 
 	expect_no_fault(fault);
-	expect_eq(changed, cr4 ^ row->bit);
+	expect_eq(flipped_cr4, cr4 ^ row->bit);
 	expect_eq(read_cr4(), cr4);
 }
 
