@@ -23,7 +23,7 @@ class Needs(unittest.TestCase):
     def verdicts(self, build: str, words: str, *options: str, image: str = "unasked") -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "needs.cfg"
-            config.write_text(f"[{image}]\narguments = {words}\nsmp = 2\nneeds = vmx\n", encoding="utf-8")
+            config.write_text(f"[lacks-{image}]\nfile = {image}\narguments = {words}\nsmp = 2\nneeds = vmx\n", encoding="utf-8")
             subprocess.run(["./run_tests.sh", "--config", str(config), "--build", build, "--backend", "bochs",
                             "--results", folder, *options], cwd=ROOT, capture_output=True, timeout=240, check=False)
             points = json.loads((Path(folder) / "latest" / "results.json").read_text(encoding="utf-8"))["points"]
