@@ -54,6 +54,36 @@ class Names(Project):
         self.assertIn("a whole number from 1 to 16", self.run_tests().err)
 
 
+class Tools(Project):
+    """The emulators that a developer has just built."""
+
+    def test_a_relative_path(self) -> None:
+        self.configure("pass")
+        before = os.getcwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(self.state)
+        self.assertEqual(self.verdicts(self.run_tests(BOCHS="../bochs")), ALL_PASS)
+
+    def test_one_that_is_none_is_no_other(self) -> None:
+        self.configure("pass", backends="bochs")
+        for variable, key in (("BOCHS", "needs = vmx"), ("QEMU", "")):
+            (self.folder / "unittests.cfg").write_text("[fake]\n%s\n" % key)
+            run = self.run_tests(**{variable: "/bin/true"})
+            self.assertEqual(run.status, 2)
+            self.assertIn("%s=/bin/true: it does not say that it is" % variable, run.err)
+
+    @unittest.skipUnless(shutil.which("qemu-system-x86_64") and (TOP / "build/x86/fault.elf").exists(), "QEMU or build/x86/fault is not here")
+    def test_a_blank_in_the_path_of_the_images(self) -> None:
+        place = self.folder / "sp äß ü" / "x86"
+        place.mkdir(parents=True)
+        for suffix in (".elf", ".rom", ".tests"):
+            shutil.copy(TOP / "build" / "x86" / ("fault" + suffix), place)
+        (self.folder / "unittests.cfg").write_text("[fault]\nbackends = qemu-tcg\n")
+        run = self.run_tests("--build", str(place.parent), "--qemu-args", "-M q35 -name 'a b'")
+        self.assertEqual((run.status, run.results["counts"]["pass"]), (0, 3), run.out)
+        self.assertIn("--qemu-args", run.results["points"][0]["repro"])
+
+
 class Stops(Project):
     def test_max_failures(self) -> None:
         self.configure("fail", "die", "pass")
