@@ -114,6 +114,9 @@ def _qemu_args(options: argparse.Namespace) -> Tuple[str, ...]:
 def _check_usage(options: argparse.Namespace) -> None:
     if options.order != "random" and options.seed is not None:
         raise Problem("--seed needs --order random")
+    for name in ("gdb", "matrix"):
+        if getattr(options, name) and (options.command or options.target):
+            raise Problem("--%s and --%s contradict each other: it is for the backends" % (name, "command" if options.command else "target"))
     if options.allow_flaky and not options.retry_failed:
         raise Problem("--allow-flaky needs --retry-failed")
     if options.retry_failed and options.repeat > 1:

@@ -299,6 +299,7 @@ class Description(Target):
         self.complains(2, "targets.cfg has no such target: did you mean `mine`?", words=("--target", "mime"))
         self.complains(2, "--serial needs --command or --target", words=("--serial", "stdout"))
         self.complains(2, "contradict each other", words=("--target", "mine", "--backend", "bochs"))
+        self.complains(2, "it is for the backends", words=("--target", "mine", "--gdb", "t.one"))
         self.complains(2, "has no {cpu} to take it", words=("--target", "mine", "--cpu", "host"))
         (self.folder / "targets.cfg").unlink()
         self.complains(2, "there is no targets.cfg here", words=("--target", "mine"))
