@@ -72,18 +72,20 @@ all: $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .rom .efi .t
 
 # ---- objects
 
+# Once for all, and not by each of hundreds of recipes.
+ifeq ($(filter clean,$(MAKECMDGOALS)),)
+$(shell mkdir -p $(OUT)/x86 $$(find lib l0 x86 tests/images -type d | sed 's,^,$(B)/,'))
+endif
+
 $(B)/%.c.o: %.c config.mk Makefile
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
 $(B)/%.S.o: %.S config.mk Makefile
 	$(call say,AS,$<)
-	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ASFLAGS) -c $< -o $@
 
 $(OUT)/x86/%.name.o: lib/tap/image.c config.mk Makefile
-	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -DIMAGE_NAME=$* -c $< -o $@
 
 # ---- images: link as 64-bit code, hand out as ELF32 (what Multiboot and PVH loaders take)
@@ -144,7 +146,6 @@ L0_OBJECTS := $(patsubst %,$(B)/%.o,$(wildcard l0/*.c))
 
 $(L0_OBJECTS): $(B)/%.o: % config.mk Makefile
 	$(call say,CC,$<)
-	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) -MMD -MP $(L0_CFLAGS) -c $< -o $@
 
 $(B)/l0/init: $(L0_OBJECTS)

@@ -55,7 +55,8 @@ clean()
 	[ -n "$extract" ] || rm -rf "$folder"
 }
 trap clean EXIT
-tail -n "+$((lines + 1))" "$self" | gzip -dc 2>/dev/null | tar -xf - -C "$folder" 2>/dev/null || fail "cannot unpack into $folder: no space, or the file is not whole"
+tail -n "+$((lines + 1))" "$self" | gzip -dc 2>/dev/null | tar -xf - -C "$folder" 2>/dev/null ||
+	fail "cannot unpack into $folder: no space, or the file is not whole"
 [ -z "$extract" ] || exit 0
 
 # The runner hears the signals itself, ends what it started and says what it has.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Mapping, Sequence
@@ -68,6 +67,8 @@ def parse(text: str, name: str, keys: Mapping[str, Callable[[str], object]], may
 
 
 def _suggest(key: str, keys: Mapping[str, object]) -> str:
+    import difflib  # start-up time: only where there is a mistake
+
     close = difflib.get_close_matches(key, keys, 1)
     if close:
         return ": did you mean `%s`?" % close[0]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -72,6 +71,8 @@ class PatternSet:
 
 
 def _near(pattern: str, names: Sequence[str]) -> str:
+    import difflib  # start-up time: only where there is a mistake
+
     close = difflib.get_close_matches(pattern, names, 3) or [name for name in names if pattern.strip("*") in name][:3]
     return ": did you mean %s?" % " or ".join("`%s`" % name for name in close) if close else ""
 
