@@ -59,7 +59,7 @@ ASFLAGS := -m64 -g -Wa,--fatal-warnings
 LDFLAGS := $(if $(PAD),--defsym=image_pad=$(PAD)*1024) \
 	-m elf_x86_64 --emit-relocs -z max-page-size=4096 -z noexecstack --no-warn-rwx-segments --fatal-warnings
 
-.PHONY: all docs handed-out findings new-test iso check-iso standalone clean install check check-fast check-images check-clang \
+.PHONY: all docs pictures handed-out findings new-test iso check-iso standalone clean install check check-fast check-images check-clang \
 	check-kvm check-releases check-machines check-machines-short check-needs analyze
 .SECONDARY:
 .DELETE_ON_ERROR:
@@ -177,6 +177,16 @@ $(B)/standalone/%.run: $(OUT)/x86/%.elf $(OUT)/x86/%.rom $(OUT)/x86/%.tests unit
 # What docs/ contains that is made from sources (tests/house/test_docs.py compares it), and the manual page and completions.
 docs: handed-out
 	$(Q)$(PYTHON) scripts/mkdocs --write
+
+# The pictures of docs/, of runs that are there: make pictures RESULTS="results/A results/B" (docs/running.md, "Reports"), with chromium.
+SHOT = chromium --headless --no-sandbox --disable-gpu --hide-scrollbars
+REPORT = file://$(CURDIR)/$(B)/docs/report.html
+pictures:
+	$(Q)mkdir -p $(B)/docs
+	$(Q)./run_tests.sh report $(RESULTS) --html $(B)/docs/report.html
+	$(Q)$(SHOT) --window-size=1400,1000 --screenshot=docs/report.png "$(REPORT)"
+	$(Q)$(SHOT) --window-size=1400,1000 --screenshot=docs/report-matrix.png "$(REPORT)#matrix"
+	$(Q)test ! -e results/matrix/matrix.svg || cp results/matrix/matrix.svg docs/matrix.svg
 
 # From the same options as --help.
 # Without the library shtab there are no completions.

@@ -2,14 +2,20 @@
 """scripts/new-test, on a copy: the row beside its neighbours, the skeleton in their file, and what it says of processors."""
 from __future__ import annotations
 
+import contextlib
+import io
 import shutil
 import subprocess
 import sys
 import tempfile
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from vmxcheck import cli  # noqa: E402
 
 
 class NewTest(unittest.TestCase):
@@ -56,6 +62,19 @@ class NewTest(unittest.TestCase):
                             (["exit.a.b", "KIND=x"], "one of test"), (["exit.a.b", "FILE=lib/x.c"], "x86/IMAGE/NAME.c")):
             done = self.new_test(*words)
             self.assertEqual((done.returncode, part in done.stdout), (2, True), done.stdout)
+
+
+class Warning(unittest.TestCase):
+    def said(self, image: str, *ids: str) -> str:
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            cli._warn_of_ids([SimpleNamespace(section=SimpleNamespace(file=image), wanted=dict.fromkeys(ids, "title"))])  # type: ignore
+        return err.getvalue()
+
+    def test_a_run_says_which_test_has_no_row(self) -> None:
+        self.assertEqual(self.said("exec", "exit.rdtsc.offset"), "")
+        self.assertRegex(self.said("exec", "exit.rdtsc.offset", "exit.no.such"), r"\A[^\n]*no row in spec/catalogue.tsv for exit.no.such: [^\n]*\n\Z")
+        self.assertEqual(self.said("fault", "self.first"), "")
 
 
 if __name__ == "__main__":
