@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import subprocess
 import unittest
+from functools import lru_cache
 from pathlib import Path
-from typing import Iterator, Tuple
+from typing import List
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDEST = 150  # columns, a TAB to the next multiple of 8; .editorconfig and pyproject.toml have the same number
@@ -16,15 +17,27 @@ TABS = (".c", ".h", ".S", ".sh")
 BINARY = (".png",)
 
 
-def files() -> Iterator[Path]:
+@lru_cache(maxsize=None)
+def files() -> List[Path]:
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, stdout=subprocess.PIPE,
                             check=True).stdout.decode().split("\0")
-    yield from (ROOT / name for name in listed if name and (ROOT / name).is_file() and not name.endswith(BINARY))
+    return [ROOT / name for name in listed if name and (ROOT / name).is_file() and not name.endswith(BINARY)]
 
 
-def lines(path: Path) -> Iterator[Tuple[str, str]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
-        yield "%s:%d" % (path.relative_to(ROOT), number), line
+@lru_cache(maxsize=None)
+def text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8")
+
+
+def found_in(path: Path, pattern: str) -> List[str]:
+    """FILE:LINE of the lines that match."""
+    return ["%s:%d" % (path.relative_to(ROOT), text(path).count("\n", 0, match.start()) + 1)
+            for match in re.finditer(pattern, text(path), re.MULTILINE)]
+
+
+def wide(path: Path) -> List[str]:
+    return ["%s:%d" % (path.relative_to(ROOT), number) for number, line in enumerate(text(path).split("\n"), 1)
+            if len(line) + 7 * line.count("\t") > WIDEST and len(line.expandtabs(8)) > WIDEST]
 
 
 @unittest.skipUnless((ROOT / ".git").exists(), "not a checkout of git")
@@ -34,22 +47,18 @@ class Lines(unittest.TestCase):
         self.assertIn("line-length = %d" % WIDEST, (ROOT / "pyproject.toml").read_text())
 
     def test_no_line_of_code_is_too_wide(self) -> None:
-        wide = [where for path in files() if path.suffix in CODE or path.name in CODE_NAMES
-                for where, line in lines(path) if len(line) + 7 * line.count("\t") > WIDEST and len(line.expandtabs(8)) > WIDEST]
-        self.assertEqual(wide, [], "lines of more than %d columns" % WIDEST)
+        found = [where for path in files() if path.suffix in CODE or path.name in CODE_NAMES for where in wide(path)]
+        self.assertEqual(found, [], "lines of more than %d columns" % WIDEST)
 
     def test_no_blanks_at_the_end(self) -> None:
-        found = [where for path in files() for where, line in lines(path) if re.search(r"[ \t\r]$", line) and path.suffix != ".tsv"]
-        self.assertEqual(found, [])
+        self.assertEqual([where for path in files() if path.suffix != ".tsv" for where in found_in(path, r"[ \t\r]+$")], [])
 
     def test_every_file_ends_with_one_newline(self) -> None:
-        texts = {path: path.read_bytes() for path in files()}
-        found = [str(path.relative_to(ROOT)) for path, text in texts.items() if text and (not text.endswith(b"\n") or text.endswith(b"\n\n"))]
+        found = [str(path.relative_to(ROOT)) for path in files() if text(path) and not re.search(r"[^\n]\n\Z", text(path))]
         self.assertEqual(found, [])
 
     def test_tabs_begin_lines_of_c(self) -> None:
-        found = [where for path in files() if path.suffix in TABS for where, line in lines(path) if re.match(r"\t* {8}", line)]
-        self.assertEqual(found, [])
+        self.assertEqual([where for path in files() if path.suffix in TABS for where in found_in(path, r"^\t* {8}")], [])
 
 
 if __name__ == "__main__":
