@@ -73,8 +73,9 @@ all: $(foreach image,$(IMAGES),$(addprefix $(OUT)/x86/$(image),.elf .rom .efi .t
 # ---- objects
 
 # Once for all, and not by each of hundreds of recipes.
+MAKE_FOLDERS = mkdir -p $(OUT)/x86 $$(find lib l0 x86 tests/images -type d | sed 's,^,$(B)/,')
 ifeq ($(filter clean,$(MAKECMDGOALS)),)
-$(shell mkdir -p $(OUT)/x86 $$(find lib l0 x86 tests/images -type d | sed 's,^,$(B)/,'))
+$(shell $(MAKE_FOLDERS))
 endif
 
 $(B)/%.c.o: %.c config.mk Makefile
@@ -309,5 +310,6 @@ install: all handed-out
 
 clean:
 	$(Q)rm -rf $(B) compile_commands.json
+	$(Q)$(if $(filter-out clean,$(MAKECMDGOALS)),$(MAKE_FOLDERS))
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
