@@ -162,6 +162,8 @@ class Faults(Target):
 
     def test_crash(self) -> None:
         self.expect("crash", {"t.two": "crash"}, "t.two", "`my-vmm` ended with status 7", "it said: triple fault at 0xdead", boots=2)
+        reason = next(p["reason"] for p in self.results()["points"] if p["id"] == "t.two")
+        self.assertEqual(reason.count("it said"), 1, reason)
 
     def test_hang(self) -> None:
         self.expect("hang", {"t.two": "hang"}, "t.two", "no progress for 0.6 s", boots=2)

@@ -27,6 +27,7 @@ class Machine(Emulator):
         self._gone: List[int] = []
         self._target, self._port, self._end_words, self._environment = target, port, end, environment
         self._end = target.end
+        self._killed = False
         self._is_over = False  # the command
         self._silent_since = 0.0
         self._heard = False
@@ -86,7 +87,10 @@ class Machine(Emulator):
         return not (self._port and self._port.lags and not self._port.ended) or time.monotonic() - self._silent_since > LAG
 
     def kill(self) -> None:
-        end, self._end = self._end, KILL  # once
+        if self._killed:
+            return
+        self._killed = True
+        end = self._end
         if end == TERM:
             self._terminate()
         elif end != KILL:
