@@ -7,6 +7,7 @@
  */
 #include "registers.h"
 #include "x86/apic.h"
+#include "x86/cpu.h"
 #include "x86/interrupt.h"
 #include "x86/wait.h"
 
@@ -327,11 +328,19 @@ static void fail_in_nmi_handler(struct exception_frame *frame)
 	interrupt_counter(frame);
 	if (interrupt_count[VECTOR_NMI] > 1)
 		return;
+
+	/* An NMI that is not held back would overwrite the stack that this one's handler is on. */
+	static u8 stack_of_another[PAGE_SIZE] ALIGNED(16);
+	struct tss *tss = &this_cpu()->tss;
+	const u64 own = tss->ist[IST_NMI - 1];
+
+	tss->ist[IST_NMI - 1] = (u64)(stack_of_another + sizeof(stack_of_another));
 	FOR_EACH_REASON(reason) {
 		fail_by(reason);
 		nmi_pend();
 		nmis_while_blocked += interrupt_count[VECTOR_NMI] - 1;
 	}
+	tss->ist[IST_NMI - 1] = own;
 }
 
 /* The IRET of any handler ends the blocking. */
