@@ -41,6 +41,7 @@ _TAP_LIKE = re.compile(rb"^(?:(?:not )?ok \d+ - [A-Za-z0-9_.-]+|# begin [A-Za-z0
 _BANNER = re.compile(rb"^# vmxcheck .*?\bimage=([A-Za-z0-9_.-]+)", re.MULTILINE)
 _WORDS = re.compile(rb"^# command line: (.*)$", re.MULTILINE)
 _OURS = re.compile(rb"^(?:#|(?:not )?ok |1\.\.|  |Bail out!|TAP version).*\n?", re.MULTILINE)
+_JOURNAL = re.compile(rb"^# journal: .*?\b([a-z0-9_]+(?:\.[a-z0-9_]+)+)", re.MULTILINE)
 _ENDED = re.compile(rb"^# end$", re.MULTILINE)
 
 
@@ -66,6 +67,13 @@ class Boot:
     def word(self, key: str) -> str:
         found = [word[len(key) + 1:] for word in self.words.split() if word.startswith(key + "=")]
         return found[-1] if found else ""
+
+    @property
+    def after(self) -> str:
+        """The test behind which it goes on: because it was told so, or because it found that in its journal."""
+        head = self.text.partition(b"\n# begin ")[0]
+        found = _JOURNAL.search(head)
+        return self.word("after") or (found.group(1).decode() if found else "")
 
     @property
     def lasting_words(self) -> List[str]:
@@ -206,6 +214,8 @@ class Importer:
             return False
         share.boots.append(boot)
         ledger = share.ledger
+        if boot.after in ledger.outcomes and re.search(rb"(?m)^(?:not )?ok \d+ - %s:" % re.escape(boot.after.encode()), boot.text):
+            del ledger.outcomes[boot.after]  # this boot knows better what came of it
         ledger.begin_boot(list(ledger.selected), 0.0, boot.log)
         if boot.headless:
             ledger.feed(b"TAP version 13\n", 0.0)
@@ -227,17 +237,17 @@ class Importer:
 
     def _share(self, boot: Boot, image: Image, at_all_costs: bool) -> Optional[Share]:
         section = self._section(boot)
-        if boot.word("after"):
+        if boot.after:
             for share in self.shares:
                 if (share.open and share.image.name == image.name and share.boots[-1].lasting_words == boot.lasting_words
-                        and boot.word("after") in share.ledger.outcomes):
+                        and boot.after in share.ledger.outcomes):
                     return share
             if not at_all_costs:
                 return None
         selected = configured(image.tests, boot.words)
-        if boot.word("after"):  # what was before it is in no log
+        if boot.after:  # what was before it is in no log
             order = list(selected)
-            at = order.index(boot.word("after")) + 1 if boot.word("after") in selected and not boot.word("order") else 0
+            at = order.index(boot.after) + 1 if boot.after in selected and not boot.word("order") else 0
             selected = {identity: selected[identity] for identity in order[at:]}
         share = Share(section, image, Ledger(selected))
         overlapping = [old.round for old in self.shares if old.section.name == section.name and set(old.ledger.selected) & set(selected)]

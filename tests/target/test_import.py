@@ -129,6 +129,14 @@ class Import(Project):
         run = self.bring("a.log", "b.log")  # as a shell sorts them
         self.assertEqual(self.verdicts(run), {**ALL_PASS, "t.two": "crash"})
 
+    def test_a_journal(self) -> None:
+        """The machine started by itself again, and the image knows from its journal where it was."""
+        again = report(tests=["t.two.b", "u.three"]).replace("1..2\n", "# journal: t.two was running; going on behind it\n1..2\n")
+        run = self.expect(GRUB + report(upto="t.two") + GRUB + again, 1, {**ALL_PASS, "t.two": "crash"})
+        self.assertEqual(run.results["images"][0]["boots"], 2)
+        told = report(tests=["t.two", "t.two.b", "u.three"], bad="t.two").replace("1..3\n", "# journal: t.two was running: it hung\n1..3\n")
+        self.expect(report(upto="t.two") + told, 1, {**ALL_PASS, "t.two": "fail"})
+
     def test_the_end_of_a_restart_alone(self) -> None:
         run = self.expect(report(words="after=t.two", tests=["t.two.b", "u.three"]), 0, {"t.two.b": "pass", "u.three": "pass"})
         self.assertIn("image fake: 2 of its 4 tests were not asked for: t.one, t.two", run.out)
