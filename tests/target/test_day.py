@@ -41,6 +41,7 @@ class Names(Project):
     def test_names_of_kvm_unit_tests(self) -> None:
         self.configure("pass", groups="nodefault")
         self.assertEqual(self.verdicts(self.run_tests("-a", "--parallel", "2")), ALL_PASS)
+        self.assertIn("warning: MACHINE is not read: --qemu-args '-machine q35' says it", self.run_tests("-a", MACHINE="q35").err)
         self.assertTrue(self.run_tests("-a", "--tap13").out.startswith("TAP version 13\n"))
         for key, hint in (("qemu_params = -smp 2", "smp, memory and topology; --qemu-args"), ("extra_params = -cpu max", "--qemu-args"),
                           ("test_args = x", "arguments"), ("accel = kvm", "backends"), ("check = /proc/x", "needs"),
