@@ -79,9 +79,9 @@ def _main(options: argparse.Namespace, words: List[str]) -> int:
     if options.list:
         emit(sys.stdout, "\n".join("%s\t%s" % (identity, s.section.name) for s in selection for identity in s.wanted))
         return 0
-    for name, words in (("MACHINE", "--qemu-args '-machine %s'"), ("ACCEL_PROPS", "--qemu-args '-machine accel=kvm,%s'")):
+    for name, remedy in (("MACHINE", "--qemu-args '-machine %s'"), ("ACCEL_PROPS", "--qemu-args '-machine accel=kvm,%s'")):
         if settings.environment.get(name):  # of kvm-unit-tests
-            complain("warning: %s is not read: %s says it" % (name, words % settings.environment[name]))
+            complain("warning: %s is not read: %s says it" % (name, remedy % settings.environment[name]))
     if not options.config:
         _warn_of_strangers(sections, build)
         _warn_of_ids(selection)
