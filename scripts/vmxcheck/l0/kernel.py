@@ -285,6 +285,6 @@ def _without_extras(module: bytes, what: str) -> bytes:
     for i in range(count):
         at = table + i * size
         name = text + struct.unpack_from("<I", data, at)[0]
-        if data[name:data.index(0, name)] in (b".BTF", b".BTF_ids"):
+        if bytes(data[name:data.index(0, name)]) in (b".BTF", b".BTF_ids"):
             struct.pack_into("<Q", data, at + 0x20, 0)
     return bytes(data)
