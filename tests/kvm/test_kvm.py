@@ -56,7 +56,7 @@ class OnKvm(Real):
 
     def test_a_parameter_that_this_kernel_has_not(self) -> None:
         (self.folder / "unittests.cfg").write_text("[capability]\nneeds = vmx\n")
-        for word, reason in (("eptx=0", "has no such parameter; it has .*\\bept, .*\\bvpid\n"), ("ept=2", "its value is 0 or 1\n"),
+        for word, reason in (("eptx=0", "has no such parameter; it has .*\\bept, .*\\bvpid\\b.*\n"), ("ept=2", "its value is 0 or 1\n"),
                              ("kvm.tdp_mmux=0", "has no such parameter; it has .*\\btdp_mmu, ")):
             run = self.run_tests("--backend", self.backend, "--kvm-param", word)
             self.assertEqual((run.status, run.out), (2, ""), run.out)
