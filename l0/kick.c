@@ -30,12 +30,15 @@ const char *kick_start(void)
 	return NULL;
 }
 
-/* Mode 0: OUT falls with the mode and rises when the count, begun anew by each call, comes to its end. */
+/*
+ * Mode 2: OUT, high since the mode was set, falls for one clock and rises at the end of the count, which each call
+ * begins anew; and so on every KICK_AFTER_MS. A single kick may strike L0 itself, just before it enters the guest again.
+ */
 void kick_put_off(void)
 {
-	enum { PIT_CHANNEL0 = 0x40, PIT_MODE = 0x43, COUNT_DOWN = 0x30, PIT_HZ = 1193182, COUNT = PIT_HZ / 1000 * KICK_AFTER_MS };
+	enum { PIT_CHANNEL0 = 0x40, PIT_MODE = 0x43, RATE = 0x34, PIT_HZ = 1193182, COUNT = PIT_HZ / 1000 * KICK_AFTER_MS };
 
-	outb(COUNT_DOWN, PIT_MODE);
+	outb(RATE, PIT_MODE);
 	outb(COUNT & 0xff, PIT_CHANNEL0);
 	outb(COUNT >> 8, PIT_CHANNEL0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A dead man's switch: unless somebody calls kick_put_off() in time, an NMI interrupts whatever runs.
+ * A dead man's switch: unless somebody calls kick_put_off() in time, NMIs interrupt whatever runs.
  *
  * Bochs (2.7 and today's) leaves external interrupts masked after a VM entry with RFLAGS.IF = 0, although
  * "external-interrupt exiting" is 1: a guest that spins with interrupts off would starve L0 for ever. An NMI
