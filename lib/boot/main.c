@@ -91,22 +91,31 @@ static void read_way(void)
 	memory_take((u64)image_start, (u64)image_end);
 }
 
-/* The word console=PORT, hexadecimal: the base of a serial port. 0: there is none. Needed before anything can be said. */
-static u16 console_word(void)
+/* The value of a word that is needed before anything can be said ("serial="); NULL: it is not there. */
+static const char *early_word(const char *word, size_t *length)
 {
-	static const char word[] = "console=";
 	const char *at = command_line;
-	u32 port;
 
 	while ((at = strchr(at, word[0])) && (strncmp(at, word, strlen(word)) || (at > command_line && at[-1] != ' ')))
 		at++;
 	if (!at)
-		return 0;
+		return NULL;
 	at += strlen(word);
 
 	const char *const blank = strchr(at, ' ');
 
-	return hexadecimal(at, blank ? (size_t)(blank - at) : strlen(at), &port) ? port : 0;
+	*length = blank ? (size_t)(blank - at) : strlen(at);
+	return at;
+}
+
+static void find_console(void)
+{
+	size_t length = 0;
+	const char *word = early_word("serial=", &length);
+
+	if (!word)
+		word = early_word("console=", &length);		/* its older name */
+	console_init(word, length);
 }
 
 static void fatal(const struct exception_frame *frame)
@@ -120,7 +129,7 @@ void boot_main(void)
 {
 	boot_add_to_command_line(patched_command_line);
 	read_way();
-	console_init(console_word());
+	find_console();
 	boot_info.command_line = command_line;
 	hostile_boot(command_line, boot_magic, boot_information);
 

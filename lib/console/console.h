@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The one way out: a serial port, COM1 if the command line names no other; or port E9H where a monitor takes whole texts
- * there, or there is no such serial port. Without any, all is said to nobody.
+ * The one way out: a serial port, or port E9H. Where the command line names none, the first that is there of: a monitor that takes
+ * whole texts at port E9H, COM1, the serial port of ACPI's SPCR, port E9H, a serial port on PCI. Without any, all is said to nobody.
  */
 #pragma once
 
 #include "libc/types.h"
 
-/* Find a port; the base of a serial one, or 0 for COM1. */
-void console_init(u16 serial_port);
+/*
+ * Find a way by the word serial=, NULL if there is none: "com1" to "com4", a port, "mmio:ADDRESS", "mmio32:ADDRESS", "pci", "spcr",
+ * "e9", "none". If that is not there, the first of the others.
+ */
+void console_init(const char *word, size_t length);
+
+/* Is that such a word? */
+bool console_takes(const char *word, size_t length);
+
+/* The way that was taken, for people; NULL: none of that is worth a word, since it is what everybody expects. */
+const char *console_remark(void);
 
 void console_write(const char *text, size_t length);
 void print(const char *format, ...) PRINTF(1, 2);

@@ -66,20 +66,20 @@ char *strchr(const char *s, int c)
 	return (char *)s;
 }
 
-bool hexadecimal(const char *text, size_t length, u32 *value)
+bool hexadecimal(const char *text, size_t length, u64 *value)
 {
 	static const char digits[] = "0123456789abcdef";
 	size_t at = length >= 2 && text[0] == '0' && text[1] == 'x' ? 2 : 0;
 
 	*value = 0;
-	if (at == length || length - at > 8)
+	if (at == length || length - at > 16)
 		return false;
 	for (; at < length; at++) {
 		const char *const digit = text[at] ? strchr(digits, text[at] >= 'A' && text[at] <= 'F' ? text[at] | 0x20 : text[at]) : NULL;
 
 		if (!digit)
 			return false;
-		*value = *value << 4 | (u32)(digit - digits);
+		*value = *value << 4 | (u64)(digit - digits);
 	}
 	return true;
 }

@@ -13,5 +13,5 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t size);
 char *strchr(const char *s, int c);
 
-/* A hexadecimal number of at most 8 digits, with or without 0x in front; false: it is none. */
-bool hexadecimal(const char *text, size_t length, u32 *value);
+/* A hexadecimal number of at most 16 digits, with or without 0x in front; false: it is none. */
+bool hexadecimal(const char *text, size_t length, u64 *value);

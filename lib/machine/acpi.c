@@ -29,8 +29,7 @@ static bool adds_up_to_0(const void *start, u32 length)
 	return sum == 0;
 }
 
-/* The table there, if it is one. */
-static const struct acpi_table *table_at(u64 address)
+const struct acpi_table *acpi_table_at(u64 address)
 {
 	const struct acpi_table *table = (const void *)address;
 
@@ -43,7 +42,7 @@ static const struct acpi_table *table_at(u64 address)
 
 static bool use(u64 address, const char *signature, unsigned int size)
 {
-	const struct acpi_table *table = table_at(address);
+	const struct acpi_table *table = acpi_table_at(address);
 
 	if (!table || memcmp(table->signature, signature, 4))
 		return false;
@@ -90,7 +89,7 @@ const struct acpi_table *acpi_find(const char *signature)
 		u64 address = 0;
 
 		memcpy(&address, (const u8 *)root + at, entry_size);
-		const struct acpi_table *table = table_at(address);
+		const struct acpi_table *table = acpi_table_at(address);
 
 		if (table && !memcmp(table->signature, signature, 4))
 			return table;

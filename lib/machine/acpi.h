@@ -25,6 +25,9 @@ bool acpi_use_root(u64 address);
 /* Look for the root pointer where a BIOS leaves it: the first KByte of its data area, E0000H to FFFFFH. */
 void acpi_look_for_root(void);
 
+/* The table at an address that another one names; NULL: there is none. */
+const struct acpi_table *acpi_table_at(u64 address);
+
 /* The first table of that signature ("APIC", "HPET", "FACP"); NULL: there is none. */
 const struct acpi_table *acpi_find(const char *signature);
 

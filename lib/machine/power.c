@@ -9,9 +9,12 @@
 /* ---- ACPI's fixed description table ("Fixed ACPI Description Table (FADT)") */
 
 enum {
-	FADT_PM1A_CONTROL = 64,			/* a port */
+	FADT_DSDT = 40,
+	FADT_SMI_COMMAND = 48, FADT_ACPI_ENABLE = 52,
+	FADT_PM1A_CONTROL = 64, FADT_PM1B_CONTROL = 68,	/* ports */
 	FADT_FLAGS = 112, FADT_HARDWARE_REDUCED = 1 << 20,
-	FADT_SLEEP_CONTROL = 244,		/* a generic address: space, width, offset, size, address */
+	FADT_HAS_RESET = 1 << 10, FADT_RESET = 116, FADT_RESET_VALUE = 128,
+	FADT_SLEEP_CONTROL = 244,		/* as FADT_RESET a generic address: space, width, offset, size, address */
 	SPACE_MEMORY = 0, SPACE_IO = 1,
 	SLEEP_TYPE_5 = 5,			/* for soft-off, in all the machines below that have such a register */
 };
@@ -26,13 +29,34 @@ static u32 fadt_u32(u32 offset)
 	return value;
 }
 
-/* PM1 control: the type in bits 12:10, SLP_EN in bit 13. */
-static void sleep_by_pm1(u32 type)
+/* A byte to the generic address at that place of the table. */
+static void write_to(u32 place, u8 value)
 {
-	const u32 port = fadt_u32(FADT_PM1A_CONTROL);
+	const struct acpi_table *const fadt = acpi_find("FACP");
+	const u8 *const at = (const u8 *)fadt + place;
+	u64 address;
+
+	if (!fadt || fadt->length < place + 12)
+		return;
+	memcpy(&address, at + 4, sizeof(address));
+	if (at[0] == SPACE_IO && address && address < 0x10000)
+		outb(address, value);
+	else if (at[0] == SPACE_MEMORY && address && address < BIT(32))
+		*(volatile u8 *)address = value;
+}
+
+/* PM1 control: the type in bits 12:10, SLP_EN in bit 13. */
+static void sleep_by(u32 control, u32 type)
+{
+	const u32 port = fadt_u32(control);
 
 	if (port && port < 0x10000)
 		outw(port, type << 10 | 1 << 13);
+}
+
+static void sleep_by_pm1(u32 type)
+{
+	sleep_by(FADT_PM1A_CONTROL, type);
 }
 
 /* ---- the kinds */
@@ -78,18 +102,8 @@ static bool is_hardware_reduced(void)
 /* ACPI without fixed registers: cloud-hypervisor, QEMU's microvm. */
 static void end_hardware_reduced(void)
 {
-	const struct acpi_table *const fadt = acpi_find("FACP");
-	const u8 *const at = (const u8 *)fadt + FADT_SLEEP_CONTROL;
-	const u8 value = SLEEP_TYPE_5 << 2 | 1 << 5;
-	u64 address;
-
-	if (!(fadt_u32(FADT_FLAGS) & FADT_HARDWARE_REDUCED) || fadt->length < FADT_SLEEP_CONTROL + 12)
-		return;
-	memcpy(&address, at + 4, sizeof(address));
-	if (at[0] == SPACE_IO && address && address < 0x10000)
-		outb(address, value);
-	else if (at[0] == SPACE_MEMORY && address && address < BIT(32))
-		*(volatile u8 *)address = value;
+	if (fadt_u32(FADT_FLAGS) & FADT_HARDWARE_REDUCED)
+		write_to(FADT_SLEEP_CONTROL, SLEEP_TYPE_5 << 2 | 1 << 5);
 }
 
 static void end_qemu(void)
@@ -123,6 +137,71 @@ static void end_virtualbox(void)
 	sleep_by_pm1(SLEEP_TYPE_5);
 }
 
+/* ---- what the command line may ask for on any machine */
+
+/* An integer of AML ("AML Data Objects"), as firmwares write one in a package. */
+static const u8 *read_integer(const u8 *at, u32 *value)
+{
+	enum { ZERO = 0, ONE = 1, BYTE_PREFIX = 0x0a };
+
+	*value = *at == BYTE_PREFIX ? at[1] : *at;
+	return *at == BYTE_PREFIX ? at + 2 : *at == ZERO || *at == ONE ? at + 1 : NULL;
+}
+
+/* The package \_S5, which is a name and constants: "_S5_", PackageOp, its length (one byte where bits 7:6 are 0), how many, types. */
+static bool soft_off_types(u32 *a, u32 *b)
+{
+	enum { PACKAGE = 0x12, LONGEST = 16 };
+	const struct acpi_table *const dsdt = acpi_table_at(fadt_u32(FADT_DSDT));
+
+	for (u32 i = sizeof(*dsdt); dsdt && i + LONGEST <= dsdt->length; i++) {
+		const u8 *const at = (const u8 *)dsdt + i;
+		const u8 *next;
+
+		if (memcmp(at, "_S5_", 4) || at[4] != PACKAGE || at[5] >> 6)
+			continue;
+		next = read_integer(at + 7, a);
+		return next && read_integer(next, b);
+	}
+	return false;
+}
+
+static void end_by_poweroff(void)
+{
+	const u32 port = fadt_u32(FADT_PM1A_CONTROL);
+	u32 a, b;
+
+	if (fadt_u32(FADT_FLAGS) & FADT_HARDWARE_REDUCED) {
+		end_hardware_reduced();
+		return;
+	}
+	if (!port || port >= 0x10000 || !soft_off_types(&a, &b))
+		return;
+	/* The machine's own management gives the registers away first (SCI_EN). */
+	if (!(inw(port) & 1) && fadt_u32(FADT_SMI_COMMAND) && fadt_u32(FADT_SMI_COMMAND) < 0x10000)
+		outb(fadt_u32(FADT_SMI_COMMAND), fadt_u32(FADT_ACPI_ENABLE));
+	for (u32 looks = 0; looks < 1000000 && !(inw(port) & 1); looks++)
+		;
+	sleep_by(FADT_PM1A_CONTROL, a);
+	sleep_by(FADT_PM1B_CONTROL, b);
+}
+
+/* ACPI's reset register, the chipset's, the keyboard controller's line, and at last what no processor goes on behind. */
+void power_reset(void)
+{
+	enum { RESET_CONTROL = 0xcf9, FULL_RESET = 6, KEYBOARD = 0x64, PULSE = 0xfe };
+
+	if (fadt_u32(FADT_FLAGS) & FADT_HAS_RESET)
+		write_to(FADT_RESET, fadt_u32(FADT_RESET_VALUE));
+	outb(RESET_CONTROL, FULL_RESET & ~4);
+	outb(RESET_CONTROL, FULL_RESET);
+	outb(KEYBOARD, PULSE);
+	for (u32 looks = 0; looks < 100000; looks++)
+		inb(KEYBOARD);
+	write_idtr((struct table_register){ 0, 0 });
+	asm volatile("ud2");
+}
+
 static bool is_never(void)
 {
 	return false;
@@ -143,6 +222,8 @@ static const struct kind {
 	{ "virtualbox", is_virtualbox, end_virtualbox },
 	{ "bochs", is_bochs, end_bochs },
 	{ "halt", is_never, end_not },
+	{ "reset", is_never, power_reset },
+	{ "poweroff", is_never, end_by_poweroff },
 };
 
 static const struct kind *chosen;

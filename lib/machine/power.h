@@ -14,7 +14,10 @@
 void power_end(void);
 
 /*
- * The word end=NAME: a kind, whatever the signatures say ("monitor", "qemu", "bochs", "virtualbox", "acpi-reduced"); or
- * "halt": nothing is written to any port. False: there is no such kind.
+ * The word end=NAME: a kind, whatever the signatures say ("monitor", "qemu", "bochs", "virtualbox", "acpi-reduced"); "halt":
+ * nothing is written to any port; "reset"; "poweroff": soft-off as ACPI says it. False: there is no such kind.
  */
 bool power_end_by(const char *name, size_t length);
+
+/* Reset the machine, whatever kind it is. */
+void power_reset(void);

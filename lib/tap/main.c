@@ -55,6 +55,8 @@ static void print_header(const struct boot_info *boot)
 	print(" maxphyaddr=%u cpus=%u memory=%luM map=%s\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
 	      (memory_size() + 0xfffff) >> 20, memory_source());
 	print("# tsc: %lu kHz from %s\n", tsc_per_ms(), tsc_source());
+	if (console_remark())
+		print("# serial: %s\n", console_remark());
 	if (cpus_expected > MAX_CPUS)
 		print("# note: %u of the %u processors are used\n", MAX_CPUS, cpus_expected);
 	if (boot->command_line[0])

@@ -26,8 +26,7 @@ static bool choose_numbers(struct text list)
 {
 	const bool digits = *list.start == 'x';
 	struct text item, first;
-	u64 number = 0, end;
-	u32 digit;
+	u64 number = 0, end, digit;
 
 	for (size_t i = 1; digits && i < list.length; i++, number += 4) {
 		if (!hexadecimal(list.start + i, 1, &digit))

@@ -2,6 +2,7 @@
 #include "tap/words.h"
 #include "tap/walk.h"
 
+#include "console/console.h"
 #include "libc/printf.h"
 #include "libc/string.h"
 #include "machine/emulated.h"
@@ -94,11 +95,9 @@ static bool parse_machine(struct text value)
 }
 
 /* lib/boot has already used it: here it is only looked at. */
-static bool parse_console(struct text value)
+static bool parse_serial(struct text value)
 {
-	u32 port;
-
-	return hexadecimal(value.start, value.length, &port) && port < 0x10000;
+	return console_takes(value.start, value.length);
 }
 
 static bool parse_end(struct text value)
@@ -142,7 +141,7 @@ static const struct {
 	{ "tests", parse_tests }, { "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
 	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous },
-	{ "machine", parse_machine }, { "console", parse_console }, { "end", parse_end },
+	{ "machine", parse_machine }, { "serial", parse_serial }, { "console", parse_serial }, { "end", parse_end },
 #ifdef VMXCHECK_CHECK_BUILD
 	{ "lacks", parse_lacks },
 #endif

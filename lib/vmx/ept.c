@@ -80,13 +80,15 @@ static void map_to_itself(u64 *root, u64 start, u64 end, enum memory_type type)
 
 static void map_identity(u64 *root)
 {
-	u64 end;
+	u64 start, end;
 
 	for (u64 at = 0; at < BIT(32); at = end) {
 		const enum memory_type type = memory_type_at(at, &end);
 
 		map_to_itself(root, at, end, type);
 	}
+	for (u32 n = 0; page_reached(n, &start, &end); n++)	/* what the guest says may go there */
+		map_to_itself(root, start, end, MEMORY_UC);
 }
 
 void vmcs_use_ept(void)

@@ -111,6 +111,46 @@ u64 page_tables_that_repeat(void)
 	return physical_address(pml4);
 }
 
+/* Behind the window; a GiB of linear addresses for each. */
+#define REACH_WINDOW 0x780000000000ull
+enum { MOST_REACHED = 2, GIB = 1 << 30, LARGE_PAGE = 2 << 20 };
+
+static struct {
+	u64 start, end;
+} reached[MOST_REACHED];
+
+void *page_reach(u64 physical, u64 size)
+{
+	static u64 pdpt[512] __attribute__((aligned(PAGE_SIZE))), directories[MOST_REACHED][512] __attribute__((aligned(PAGE_SIZE)));
+	const u64 start = physical & ~(u64)(LARGE_PAGE - 1), end = (physical + size + LARGE_PAGE - 1) & ~(u64)(LARGE_PAGE - 1);
+	u32 n = 0;
+
+	if (physical + size <= BIT(32) && physical + size > physical)
+		return (void *)physical;
+	while (n < MOST_REACHED && reached[n].end && !(reached[n].start <= start && end <= reached[n].end))
+		n++;
+	if (n == MOST_REACHED || end <= start || end - start > GIB || end > BIT(physical_address_width()))
+		return NULL;
+	if (!reached[n].end) {
+		reached[n].start = start;
+		reached[n].end = end;
+		for (u64 at = start; at < end; at += LARGE_PAGE)
+			directories[n][(at - start) / LARGE_PAGE] = at | PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE | PAGE_PCD | PAGE_PWT;
+		pdpt[n] = physical_address(directories[n]) | PAGE_PRESENT | PAGE_WRITE;
+		boot_pml4[REACH_WINDOW >> 39 & 511] = physical_address(pdpt) | PAGE_PRESENT | PAGE_WRITE;
+	}
+	return (void *)(REACH_WINDOW + (u64)n * GIB + (physical - reached[n].start));
+}
+
+bool page_reached(u32 n, u64 *start, u64 *end)
+{
+	if (n >= MOST_REACHED || !reached[n].end)
+		return false;
+	*start = reached[n].start;
+	*end = reached[n].end;
+	return true;
+}
+
 void page_window_reset(void)
 {
 	u64 *entry = &boot_pml4[PAGE_WINDOW >> 39 & 511];

@@ -15,6 +15,15 @@ enum {
 #define PAGE_WINDOW		0x8000000000ull
 
 /*
+ * Where a device's memory can be reached for good: at its own address below 4 GiB, and else where it is mapped, uncached,
+ * in the suite's guest too. NULL: it is wider than the processor's addresses, or one too many.
+ */
+void *page_reach(u64 physical, u64 size);
+
+/* The n-th mapping of that kind, from 0: [*start, *end) of physical memory. False: there are no more. */
+bool page_reached(u32 n, u64 *start, u64 *end);
+
+/*
  * A zeroed, 4-KByte-aligned page of RAM, or several in a row, behind the image. Throws `page_none_left` when there are
  * none, which makes a test that needs more RAM than the machine has a SKIP.
  */

@@ -2,14 +2,18 @@
 """What the tests that boot by a firmware share: the machines, and what is the same verdict."""
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Callable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -113,3 +117,59 @@ class Machines(unittest.TestCase):
         self.assertEqual(verdicts(stream), verdicts(reference), stream[-2000:])
         self.assertTrue(stream.endswith("# end\n"), stream[-2000:])
         self.assertGreater(len([verdict for verdict in verdicts(stream) if not verdict[2]]), some)
+
+
+class Qmp:
+    """A QEMU that runs until it is told to end, and what can be asked of it meanwhile."""
+
+    def __init__(self, arguments: list[str], folder: Path) -> None:
+        path = folder / "qmp"
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen(1)
+        listening.settimeout(20)
+        self._process = subprocess.Popen([*dies_with_us(), "qemu-system-x86_64", *arguments, "-qmp", f"unix:{path}"],
+                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            self._socket = listening.accept()[0]
+        finally:
+            listening.close()
+        self._socket.settimeout(60)
+        self._file = self._socket.makefile("rw")
+        self._events: list[dict[str, Any]] = []
+        self._file.readline()
+        self.ask("qmp_capabilities")
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        self._file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self._file.flush()
+        while True:
+            answer = json.loads(self._file.readline())
+            if "event" not in answer:
+                return answer["return"]
+            self._events.append(answer)
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Wait for that one; what it says."""
+        while not any(event["event"] == name for event in self._events):
+            self._events.append(json.loads(self._file.readline()))
+        return next(event for event in self._events if event["event"] == name).get("data", {})
+
+    def memory(self, address: int, size: int) -> bytes:
+        text = self.ask("human-monitor-command", **{"command-line": f"xp /{size}xb {address:#x}"})
+        return bytes(int(byte, 16) for line in text.splitlines() for byte in line.partition(":")[2].split())
+
+    def until(self, look: Callable[[], Any], wanted: Any, seconds: float = 30) -> Any:
+        """Look again and again until it is as wanted, or for so long; what was seen last."""
+        end = time.monotonic() + seconds
+        while (seen := look()) != wanted and time.monotonic() < end:
+            time.sleep(0.05)
+        return seen
+
+    def end(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._file.close()
+        self._socket.close()
