@@ -44,6 +44,16 @@ static void print_cpu_name(void)
 	print(" cpu=\"%s\"", name);
 }
 
+static void print_microcode(void)
+{
+	u32 revision;
+
+	if (microcode_revision(&revision))
+		print(" microcode=%#x", revision);
+	else
+		print(" microcode=none");
+}
+
 static void print_header(const struct boot_info *boot)
 {
 	const struct processor_model here = processor_model();
@@ -51,6 +61,8 @@ static void print_header(const struct boot_info *boot)
 	print("TAP version 13\n# vmxcheck %s image=%s boot=%s", STRING_OF(VERSION), image_name, boot->method);
 	print_cpu_name();
 	print(" family=%u model=%u stepping=%u", here.family, here.model, here.stepping);
+	print_microcode();
+	print(" core=%s", processor_core());
 	print_signature("hypervisor", 0x40000000, has_feature(FEATURE_HYPERVISOR));
 	print(" maxphyaddr=%u cpus=%u memory=%luM map=%s\n", physical_address_width(), cpus_expected ? cpus_expected : 1,
 	      (memory_size() + 0xfffff) >> 20, memory_source());

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "x86/fault.h"
 #include "x86/model.h"
 #include "x86/processor.h"
 
@@ -40,4 +41,25 @@ bool processor_is_known(void)
 		if (known[i].family == here.family && known[i].model == here.model)
 			return is_intel();
 	return false;
+}
+
+/* SDM Vol. 3A, "Determining the Signature": CPUID loads the MSR, which was 0. */
+bool microcode_revision(u32 *revision)
+{
+	volatile u64 value = 0;
+	const struct fault fault = TRY(wrmsr(IA32_BIOS_SIGN_ID, 0); cpuid(1, 0); value = rdmsr(IA32_BIOS_SIGN_ID));
+
+	*revision = value >> 32;
+	return !fault.raised;
+}
+
+const char *processor_core(void)
+{
+	if (cpuid(0, 0).eax < 0x1a)
+		return "none";
+	switch (cpuid(0x1a, 0).eax >> 24) {
+	case 0x20: return "atom";
+	case 0x40: return "core";
+	default: return "none";
+	}
 }

@@ -15,3 +15,9 @@ struct processor_model processor_model(void);
  * and is 0; of any other processor it cannot be told what its reserved bits have come to mean.
  */
 bool processor_is_known(void);
+
+/* The revision of its microcode; false: it does not say one, as hypervisors need not. */
+bool microcode_revision(u32 *revision);
+
+/* "core", "atom", or "none": the core type of a hybrid processor that this code runs on (CPUID.1AH:EAX[31:24]). */
+const char *processor_core(void);
