@@ -43,7 +43,7 @@ IMAGES := $(OWN_IMAGES) all
 sources-of = $(wildcard x86/$(1).c x86/$(1)/*.c x86/$(1)/*.S tests/images/$(1).c)
 objects-of = $(patsubst %,$(B)/%.o,$(call sources-of,$(1)))
 
-LIB_SOURCES := $(filter-out lib/boot/rom.S lib/tap/image.c $(if $(CHECK),,lib/hostile/%),$(wildcard lib/*/*.c lib/*/*.S))
+LIB_SOURCES := $(filter-out lib/boot/rom.S lib/tap/image.c $(if $(CHECK),,lib/hostile/%),$(wildcard lib/*/*.c lib/*/*.S lib/vmxtest/model/*.c))
 IMAGE_SOURCES := $(foreach image,$(IMAGES),$(call sources-of,$(image)))
 LIB_OBJECTS := $(LIB_SOURCES:%=$(B)/%.o)
 
