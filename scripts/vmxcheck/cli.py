@@ -31,8 +31,8 @@ def main(arguments: Optional[List[str]] = None) -> int:
         if command:
             from . import commands  # start-up time
 
-            return commands.run(command, options)
-        return _bisected(_main(options, words), bisect)
+            return commands.run(command, options, run_with)
+        return _bisected(run_with(options, words), bisect)
     except Problem as problem:
         complain(problem)
         return _bisected(problem.status, bisect)
@@ -45,7 +45,7 @@ def _bisected(status: int, bisect: bool) -> int:
     return 125 if bisect and status in (2, 3) else status
 
 
-def _main(options: argparse.Namespace, words: List[str]) -> int:
+def run_with(options: argparse.Namespace, words: List[str]) -> int:
     settings = replace(_with_emulators(Settings.load(TOP, os.environ), options), qemu_args=_qemu_args(options))
     timeout = settings.timeout(options.timeout)
     _check_usage(options)

@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 from . import ci, compare, explain, extents, html, junit, machines, merge, reports, results as results_module, summary
 from .errors import Problem
@@ -18,9 +18,14 @@ from .selection import PatternSet, split_patterns
 from .style import Style
 
 
-def run(command: str, options: argparse.Namespace) -> int:
+def run(command: str, options: argparse.Namespace, boot: Callable[[argparse.Namespace, List[str]], int]) -> int:
+    """`boot` makes a run, of options and the words that they were: one of the commands boots something."""
     if getattr(options, "junit", None) or getattr(options, "html", None):
         check(options.junit, options.html)
+    if command == "inventory":
+        from .inventory import command as inventory  # start-up time
+
+        return inventory.run(options, boot)
     status: int = globals()["_" + command](options)
     return status
 
@@ -46,6 +51,10 @@ def _merge(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
+    if options.inventory:
+        from .inventory import command  # start-up time
+
+        return command.compare([options.a, options.b, *options.patterns])
     a, b = (results_module.read(Path(name)) for name in (options.a, options.b))
     if options.patterns:
         _narrow(options.patterns, a, b)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from .paths import TOP
 
@@ -51,6 +51,26 @@ class Bits:
 Table = Dict[Tuple[int, Optional[int]], List[Bits]]
 
 
+def _rows(text: str) -> Iterator[Tuple[str, Bits]]:
+    """Of spec/bits.tsv: the column of names, and the bits."""
+    for line in text.splitlines():
+        if line.startswith("#"):
+            continue
+        names, place, name, *rest = line.split("\t")
+        high, _, low = place.partition(":")
+        values = {int(key): text for key, _, text in (item.partition("=") for item in rest[0].split(","))} if rest else {}
+        yield names, Bits(int(low or high), int(high) - int(low or high) + 1, name, values)
+
+
+def bits_of_names(top: Path = TOP) -> Dict[str, List[Bits]]:
+    """The same by the names that the table has: of MSRs too, which are no fields."""
+    found: Dict[str, List[Bits]] = {}
+    for names, bits in _rows((top / "spec" / "bits.tsv").read_text(encoding="utf-8")):
+        for name in names.split(","):
+            found.setdefault(name, []).append(bits)
+    return found
+
+
 @lru_cache(maxsize=None)
 def table(top: Path = TOP) -> Table:
     """(encoding, exit reason or None) -> bits; {} where the tables are not at hand."""
@@ -65,13 +85,7 @@ def table(top: Path = TOP) -> Table:
     words = dict(re.findall(r"^CONTROL_WORD\((\w+), (\w+),", controls, re.MULTILINE))
     for word, bit, text in re.findall(r'^CONTROL\((\w+), (\d+), \w+,\s+"([^"]*)"\)', controls, re.MULTILINE):
         found.setdefault((encodings[words[word]], None), []).append(Bits(int(bit), 1, text))
-    for line in rows.splitlines():
-        if line.startswith("#"):
-            continue
-        names, place, name, *rest = line.split("\t")
-        high, _, low = place.partition(":")
-        values = {int(key): text for key, _, text in (item.partition("=") for item in rest[0].split(","))} if rest else {}
-        bits = Bits(int(low or high), int(high) - int(low or high) + 1, name, values)
+    for names, bits in _rows(rows):
         for wanted in names.split(","):
             wanted, _, reason = wanted.partition("@")
             for encoding in (number for known, number in encodings.items() if fnmatchcase(known, wanted)):

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Set, Tuple
 
 from . import catalogue as catalogue_module, compare, coverage, optional
 from .errors import Problem
+from .inventory import of_results as inventory_of, view as view_module
 from .verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -67,8 +68,21 @@ def view(data: Dict[str, Any], rows: Dict[str, catalogue_module.Row]) -> Dict[st
         "state_counts": Counter(row["state"] for area in areas for row in area["rows"]),
         # In a script element only "<" can do harm.
         "details": json.dumps(_details(by_id, rows)).replace("<", "\\u003c"),
-        "red": RED,
+        "red": RED, "inventory": _inventory(data),
     }
+
+
+def _inventory(data: Dict[str, Any]) -> Dict[str, Any]:
+    """What the processors said of themselves: a column for each target that has an inventory."""
+    machines = inventory_of(data)
+    columns = [{row.key: row for row in view_module.rows(machine)} for machine in machines]
+    groups: Dict[str, List[Dict[str, Any]]] = {}
+    for key in dict.fromkeys(key for column in columns for key in column):
+        row = next(column[key] for column in columns if key in column)
+        values = [column[key].value if key in column else view_module.ABSENT for column in columns]
+        groups.setdefault(row.group, []).append({"row": row, "values": values, "differs": len(set(values)) > 1})
+    said = [(machine.name, line) for machine in machines for line in [*view_module.differences(machine), *machine.problems]]
+    return {"machines": [machine.name for machine in machines], "groups": groups, "said": said}
 
 
 def _verdict(data: Dict[str, Any]) -> Dict[str, str]:

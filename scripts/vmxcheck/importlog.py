@@ -333,7 +333,7 @@ def run(options: argparse.Namespace) -> int:
         results.images.append({
             "image": share.section.name, "file": share.image.name, "target": target, "round": share.round, "banner": share.ledger.banner,
             "boots": len(share.boots), "seconds": 0.0, "logs": list(dict.fromkeys(kept[boot.log] for boot in share.boots)),
-            "faults": share.ledger.faults, "notes": notes})
+            "faults": share.ledger.faults, "notes": notes, **results_module.inventory_of(share.ledger.inventory)})
         report.image(share.section.name, target, points, 0.0, notes)
     return _finish(options, results, report, folder, importer.problems)
 

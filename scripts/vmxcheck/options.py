@@ -33,6 +33,7 @@ COMMANDS = {
     "known": "how far the lines of spec/known go: the checks that failed in some runs",
     "report": "JUnit XML and the HTML report of runs that are over",
     "machines": "the images of the check build on machines that are stranger than the one at hand",
+    "inventory": "what the processors of a target say of themselves, or what a pool of machines has in common",
     "explain": "a requirement: its section, where it is tested, its last results",
 }
 RESULTS_HELP = "a results.json, the folder of a run, or a folder of runs (then: its last)"
@@ -94,15 +95,7 @@ def run_parser() -> argparse.ArgumentParser:
     add = parser.add_argument_group("running").add_argument
     add("-j", "--jobs", "--parallel", type=_positive, default=os.cpu_count() or 1, metavar="N",
         help="boot N images at a time (default: the cores)")
-    add("--backend", action="append", default=[], metavar="NAME[,NAME]",
-        help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
-    add("--cpu", metavar="MODEL", help="processor model, of Bochs or QEMU (default: the best of this version, and "
-        "on Bochs others for what that one skips)")
-    add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1: fetched from the Debian release that has it, "
-        "and kept in the cache")
-    add("--qemu", metavar="VERSION", help="the same for QEMU, such as 11.1")
-    add("--qemu-args", action="append", default=[], metavar="WORDS", help="more words for QEMU, such as '-machine q35 -device virtio-rng-pci'")
-    add("--cache", type=Path, metavar="DIR", help="where emulators and kernels of Debian are kept (default: ~/.cache/vmxcheck)")
+    _emulator_options(add)
     add("--matrix", metavar="FILE|default", help="many targets, into one table: those of the file (such as spec/matrix.cfg), or every "
         "version of the emulators that is installed or in the cache; what was run already is not run again")
     add("--rerun", action="store_true", help="of --matrix: run all of them again")
@@ -118,14 +111,7 @@ def run_parser() -> argparse.ArgumentParser:
     add("--seed", type=_seed, metavar="N", help="seed of --order random (default: a new one, printed)")
 
     add = parser.add_argument_group("a target of one's own (docs/targets.md)").add_argument
-    add("--command", metavar="COMMAND", help="how it is started, such as 'my-vmm --kernel {elf64} --append {words}'; also {elf} {rom} {bzimage} "
-        "{iso} {efi} {smp} {memory} {cpu} {serial} {port} {folder}, and all of them as VMXCHECK_ELF, ... in its environment")
-    add("--target", metavar="NAME", help="the target of that name in targets.cfg; with --command, the name that it goes by")
-    add("--targets", type=Path, metavar="FILE", help="instead of targets.cfg of this folder or the suite's")
-    add("--serial", metavar="KIND[:VALUE]", help="where its serial port comes from: stdout, file[:PATH], fifo, pty, unix[-listen][:PATH], "
-        "tcp[-listen][:HOST:PORT], tty:DEVICE[,SPEED], command:COMMAND (default: file if {serial} is in the command, else stdout)")
-    add("--features", metavar="LIST", help="what it has, of: vmx, smp (default: both; an image looks for itself, too)")
-    add("--end", metavar="HOW", help="how it is ended: kill (default), term, or a command")
+    _target_options(add)
 
     L0Options.add_to(parser)
 
@@ -153,6 +139,29 @@ def run_parser() -> argparse.ArgumentParser:
     add("--build", type=Path, metavar="DIR", help="instead of build; nothing is made then")
     add("--known", type=Path, metavar="DIR", help="instead of spec/known")
     return parser
+
+
+def _emulator_options(add: Callable[..., object]) -> None:
+    add("--backend", action="append", default=[], metavar="NAME[,NAME]",
+        help="only on these: %s (default: auto, the best for each image)" % ", ".join(BACKENDS))
+    add("--cpu", metavar="MODEL", help="processor model, of Bochs or QEMU (default: the best of this version, and "
+        "on Bochs others for what that one skips)")
+    add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1: fetched from the Debian release that has it, "
+        "and kept in the cache")
+    add("--qemu", metavar="VERSION", help="the same for QEMU, such as 11.1")
+    add("--qemu-args", action="append", default=[], metavar="WORDS", help="more words for QEMU, such as '-machine q35 -device virtio-rng-pci'")
+    add("--cache", type=Path, metavar="DIR", help="where emulators and kernels of Debian are kept (default: ~/.cache/vmxcheck)")
+
+
+def _target_options(add: Callable[..., object]) -> None:
+    add("--command", metavar="COMMAND", help="how it is started, such as 'my-vmm --kernel {elf64} --append {words}'; also {elf} {rom} {bzimage} "
+        "{iso} {efi} {smp} {memory} {cpu} {serial} {port} {folder}, and all of them as VMXCHECK_ELF, ... in its environment")
+    add("--target", metavar="NAME", help="the target of that name in targets.cfg; with --command, the name that it goes by")
+    add("--targets", type=Path, metavar="FILE", help="instead of targets.cfg of this folder or the suite's")
+    add("--serial", metavar="KIND[:VALUE]", help="where its serial port comes from: stdout, file[:PATH], fifo, pty, unix[-listen][:PATH], "
+        "tcp[-listen][:HOST:PORT], tty:DEVICE[,SPEED], command:COMMAND (default: file if {serial} is in the command, else stdout)")
+    add("--features", metavar="LIST", help="what it has, of: vmx, smp (default: both; an image looks for itself, too)")
+    add("--end", metavar="HOW", help="how it is ended: kill (default), term, or a command")
 
 
 def _report_options(add: Callable[..., object]) -> None:
@@ -187,6 +196,7 @@ def compare_parser() -> argparse.ArgumentParser:
     add("a", metavar="A", help=RESULTS_HELP)
     add("b", metavar="B", help="the same")
     add("patterns", nargs="*", metavar="PATTERN", help="only these tests: ids, their fronts, shell globs")
+    add("--inventory", action="store_true", help="not what the tests found, but what the processors say of themselves: of A, B and as many more")
     add("--junit", type=Path, metavar="FILE", help="write the changes as JUnit XML: what is for the worse is a failure")
     add("--html", type=Path, metavar="FILE", help="write them as an HTML page")
     add("--markdown", type=Path, metavar="FILE", help="write them in Markdown; $GITHUB_STEP_SUMMARY is added to")
@@ -248,6 +258,25 @@ def machines_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def inventory_parser() -> argparse.ArgumentParser:
+    parser = _parser("inventory", "What the processors of a target say of themselves: capabilities, controls, fields, features, raw and by name\n"
+                     "(docs/inventory.md). Without RESULTS it boots the image `inventory` on the target that the options choose.")
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="RESULTS", help=RESULTS_HELP + ", or the log of a serial port")
+    add("--json", action="store_true", help="all of it as JSON, raw numbers too")
+    add("--csv", action="store_true", help="a line for each name and machine")
+    add("--pool", action="store_true", help="what all of these machines have in common, and which one lacks what")
+    add("-v", "--verbose", action="store_true", help="of --pool: name what is common, too")
+    add("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N", help="boot N images at a time (default: the cores)")
+    add("--timeout", metavar="SECONDS", help="how long the image may go without progress (0: no limit)")
+    add("--words", default="", metavar="WORDS", help="more words for the image")
+    add("--build", type=Path, metavar="DIR", help="instead of build; nothing is made then")
+    _emulator_options(parser.add_argument_group("where").add_argument)
+    _target_options(parser.add_argument_group("a target of one's own (docs/targets.md)").add_argument)
+    L0Options.add_to(parser)
+    return parser
+
+
 def explain_parser() -> argparse.ArgumentParser:
     parser = _parser("explain", "What a requirement says, where it is in the manual and in the tests, and how it went.")
     add = parser.add_argument
@@ -259,7 +288,8 @@ def explain_parser() -> argparse.ArgumentParser:
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
     return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(),
-            "report": report_parser(), "machines": machines_parser(), "explain": explain_parser()}
+            "report": report_parser(), "machines": machines_parser(), "inventory": inventory_parser(),
+            "explain": explain_parser()}
 
 
 def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":

@@ -20,7 +20,8 @@ Keys (stable; new ones may be added):
   target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host, walks (whole or brief), table (of
                spec/known, and the version that it is judged by), and what the backend found out of itself
   images[]     image, file, target, round, banner (what the image said of its machine), boots, seconds, logs[],
-               faults[] (where its TAP contradicted itself), notes[]
+               faults[] (where its TAP contradicted itself), notes[], inventory[] (what the processors said of themselves, raw:
+               docs/inventory.md; where the image says it)
   points[]     id, image (section of unittests.cfg), verdict, reason, checks, seconds, repro (the command
                that repeats just this test), title, target (a name of target[], "" if it was not booted),
                log, diagnostics (YAML block and comments as they came), known (the line of spec/known, or ""), was (the
@@ -190,6 +191,11 @@ class Results:
         except ValueError:
             found.started = 0.0
         return found
+
+
+def inventory_of(lines: List[str]) -> Dict[str, Any]:
+    """The key of images[] for it, where there is one."""
+    return {"inventory": lines} if lines else {}
 
 
 def fault_point(image: str, faults: List[str], repro: str, target: str, log: str) -> Point:

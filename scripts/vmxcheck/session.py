@@ -379,7 +379,7 @@ class Session:
         self._results.images.append({
             "image": job.name, "file": job.section.file, "target": target, "round": job.round, "banner": job.ledger.banner,
             "boots": job.ledger.boots, "seconds": round(job.seconds, 4), "logs": [self._log(log) for log in job.logs],
-            "faults": job.ledger.faults, "notes": job.notes})
+            "faults": job.ledger.faults, "notes": job.notes, **results_module.inventory_of(job.ledger.inventory)})
         points = self._settle(job, points) if job.second else self._hold(job, points)
         self._add(points, job.name, target, job.seconds, job.notes)
 

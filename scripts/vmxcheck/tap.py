@@ -23,6 +23,7 @@ MOST_FAULTS = 20
 MOST_COMMENTS = 60
 MOST_FAILING = 10000  # of a test; an image names less than half of that
 _NOTE = "# note: "
+INVENTORY = "# inventory: "  # what the processor says of itself: of the machine, and of no test
 
 
 @dataclass
@@ -238,7 +239,7 @@ class TapReader:
         elif line.startswith("# failed") and _FAILED.match(line):
             self._read_failed(line)
         elif line.startswith("#"):
-            if len(self._comments) < MOST_COMMENTS:
+            if len(self._comments) < MOST_COMMENTS and not line.startswith(INVENTORY):
                 self._comments.append(line)
             self._events.append(Comment(line))
         elif line.startswith("Bail out!"):

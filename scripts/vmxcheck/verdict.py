@@ -62,6 +62,7 @@ class Ledger:
         self.outcomes: Dict[str, Outcome] = {}
         self.faults: List[str] = []
         self.banner = ""
+        self.inventory: List[str] = []  # the lines of it, as the image said them
         self.boots = 0
         self.fresh: List[Outcome] = []  # new or changed, for whoever shows them when they happen: takes them away
         self._hangs = 0
@@ -108,6 +109,8 @@ class Ledger:
                 self._bail = "Bail out! " + event.reason
             elif isinstance(event, tap.Comment) and event.text.startswith("# vmxcheck ") and not self.banner:
                 self.banner = event.text[2:]
+            elif isinstance(event, tap.Comment) and event.text.startswith(tap.INVENTORY):
+                self.inventory.append(event.text[len(tap.INVENTORY):])
         return progress
 
     def complain(self, text: str) -> None:

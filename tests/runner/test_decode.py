@@ -16,6 +16,7 @@ ALL = 2**64 - 1
 class Table(unittest.TestCase):
     def test_every_row_is_used(self) -> None:
         names = set(re.findall(r"^FIELD\((\w+),", (ROOT / "lib/vmx/fields.def").read_text(), re.MULTILINE))
+        names |= set(re.findall(r"^MSR\((\w+),", (ROOT / "lib/x86/msrs.def").read_text(), re.MULTILINE))
         for line in (ROOT / "spec/bits.tsv").read_text().splitlines():
             if line.startswith("#"):
                 continue
