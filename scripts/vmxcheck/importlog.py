@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from . import compare, images, judging, reports, results as results_module, summary
+from . import compare, errata, images, judging, reports, results as results_module, summary
 from .config import Section, load as load_config
 from .errors import Problem
 from .images import Image
+from .inventory.raw import banner_facts
 from .known import KnownTable, version_number
 from .output import complain
 from .paths import TOP, results_base
@@ -322,7 +323,7 @@ def run(options: argparse.Namespace) -> int:
     banners = [share.ledger.banner for share in importer.shares if share.ledger.banner]
     results.targets[target] = {"name": target, "backend": name, "version": version, "cpu": cpu, "host": banners[0] if banners else "",
                                "walks": "brief" if any("brief" in b.words.split() for s in importer.shares for b in s.boots) else "whole",
-                               "table": [name, version]}
+                               "table": [name, version], "silicon": banner_facts(banners[0] if banners else "")}
     results.remarks += ([table.remark] if table.remark else []) + importer.not_asked()
     for share in importer.shares:
         points = _points(share, table, target, cpu, kept, results)
@@ -353,7 +354,7 @@ def _keep(folder: Path, logs: Dict[str, bytes]) -> Dict[str, str]:
 
 
 def _points(share: Share, table: KnownTable, target: str, cpu: str, kept: Dict[str, str], results: Results) -> List[Point]:
-    points = []
+    points, listed = [], errata.read()
     outcomes = share.ledger.finish()
     # What is known to hang or crash there was left out by skip= for that: a run reports it, so does this.
     for identity, title in share.image.tests.items():
@@ -363,13 +364,13 @@ def _points(share: Share, table: KnownTable, target: str, cpu: str, kept: Dict[s
             outcomes.append(left_out)
     order = {identity: place for place, identity in enumerate(share.image.tests)}
     for outcome in sorted(outcomes, key=lambda one: order.get(one.id, 0)):
-        facts = judging.facts_of(share.section, share.image, cpu, outcome.id, {})
+        facts = judging.facts_of(share.section, share.image, cpu, outcome.id, banner_facts(share.ledger.banner))
         _crash_or_hang(outcome, table, facts)
         words = "%s: boot image %s with `%s`" % (
             target, share.image.name,
             " ".join([w for w in share.boots[0].lasting_words if not w.startswith(CHOOSING)] + ["run=" + outcome.id]))
         point = judging.point_of(outcome, share.section.name, target, words, kept.get(outcome.log, ""), share.round)
-        stale = judging.judge(point, outcome, table, facts)
+        stale = judging.judge(point, outcome, table, facts, listed)
         if stale:
             results.add_stale(stale, target)
         points.append(point)

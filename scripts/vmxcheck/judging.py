@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from .config import Section
+from .errata import Erratum, find
 from .images import Image
 from .known import Deviation, KnownTable
 from .results import Point
 from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, Outcome
 
 
-def judge(point: Point, outcome: Outcome, table: KnownTable, facts: Dict[str, str]) -> Optional[Deviation]:
-    """Make the point known where a line excuses its outcome; the line that is stale, if there is one."""
+def judge(point: Point, outcome: Outcome, table: KnownTable, facts: Dict[str, str], errata: Sequence[Erratum] = ()) -> Optional[Deviation]:
+    """Make the point known where a line excuses its outcome, or an erratum of its processor; the line that is stale, if there is one."""
     line = table.find(outcome.id, facts, outcome)
     if outcome.verdict in (FAIL, CRASH, HANG):
         point.facts = facts
@@ -24,6 +25,10 @@ def judge(point: Point, outcome: Outcome, table: KnownTable, facts: Dict[str, st
         elif line:
             point.reason += "; %s %s" % (line.where, why_not)
             point.diagnostics = (point.diagnostics + "\n# not excused: %s %s" % (line.where, why_not)).lstrip("\n")
+        erratum = find(errata, outcome, facts) if point.verdict != KNOWN else None
+        if erratum:
+            point.was, point.verdict, point.erratum = point.verdict, KNOWN, " ".join(erratum.ids)
+            point.known = "erratum %s is present: %s" % (erratum.name, erratum.title)
     elif line and outcome.verdict == PASS and not table.remark:
         return line
     return None

@@ -25,8 +25,12 @@ from .paths import PROGRAM
 from .verdict import CRASH, FAIL, HANG, Outcome
 
 VERSION_KEYS = ("version", "bochs")  # where, by a range of versions
-CONDITION_KEYS = ("cpu", "smp", "image", "kvm", *VERSION_KEYS)  # where
+SILICON_KEYS = ("fms", "microcode", "core", "hypervisor")  # what the image's banner says of its processor
+CONDITION_KEYS = ("cpu", "smp", "image", "kvm", *VERSION_KEYS, *SILICON_KEYS)  # where
 EXTENT_KEYS = ("verdict", "failed", "complaint", "run")  # how far the line goes there
+
+
+Terms = Tuple[Tuple[str, Tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Deviation:
     why: str
     reference: str
     where: str  # FILE:LINE
-    parsed: Tuple[Tuple[str, Tuple[str, ...]], ...] = field(default=(), compare=False)
+    parsed: Terms = field(default=(), compare=False)
     verdicts: Tuple[str, ...] = (FAIL,)
     most_failed: Optional[int] = None
     run: bool = True  # no: only where it is asked for by its id
@@ -76,8 +80,7 @@ class Deviation:
         return [name for name in dict.fromkeys(failing) if not any(pattern.matches(name) for pattern in patterns)]
 
     def applies(self, facts: Dict[str, str]) -> bool:
-        return all(any(_holds(key, pattern, value) for pattern in patterns for value in _values(key, facts))
-                   for key, patterns in self.parsed)
+        return holds(self.parsed, facts)
 
 
 def version_number(text: str) -> Tuple[int, ...]:
@@ -101,8 +104,39 @@ def _in_range(text: str, pattern: str) -> bool:
     return version_number(match["first"]) <= version and (not match["last"] or version <= version_number(match["last"]))
 
 
+_REVISIONS = re.compile(r"(?:<(?P<below>0x[0-9a-f]+)|(?P<first>0x[0-9a-f]+)(?P<more>\.\.)?(?P<last>0x[0-9a-f]+)?)$")
+
+
+def _revision_in_range(text: str, pattern: str) -> bool:
+    """Revisions of microcode: one, those below one, those from one on, or from one to another, both included."""
+    match = _REVISIONS.match(pattern)
+    assert match
+    if not re.fullmatch("0x[0-9a-f]+", text):
+        return False
+    if match["below"]:
+        return int(text, 16) < int(match["below"], 16)
+    first, last = int(match["first"], 16), match["last"]
+    return first <= int(text, 16) and (int(text, 16) <= int(last, 16) if last else bool(match["more"]) or first == int(text, 16))
+
+
 def _holds(key: str, pattern: str, value: str) -> bool:
+    if key == "microcode":
+        return _revision_in_range(value, pattern)
     return _in_range(value, pattern) if key in VERSION_KEYS else fnmatchcase(value, pattern)
+
+
+def holds(terms: Terms, facts: Dict[str, str]) -> bool:
+    """Is each term of a condition met?"""
+    return all(any(_holds(key, pattern, value) for pattern in patterns for value in _values(key, facts)) for key, patterns in terms)
+
+
+def condition(text: str) -> Terms:
+    """The terms of a condition that says where, and nothing else; ValueError says what is wrong with it."""
+    terms = _terms(text)
+    extent = [key for key in terms if key in EXTENT_KEYS]
+    if extent:
+        raise ValueError("bad condition `%s`: %s says not where" % (text, extent[0]))
+    return tuple(terms.items())
 
 
 def _values(key: str, facts: Dict[str, str]) -> List[str]:
@@ -120,6 +154,8 @@ def _terms(text: str) -> Dict[str, Tuple[str, ...]]:
         terms[key] = tuple(value.split("|"))
         if key in VERSION_KEYS and not all(_RANGE.match(pattern) for pattern in terms[key]):
             raise ValueError("bad condition `%s`: a version is N.N, <N.N, N.N.. or N.N..N.N" % text)
+        if key == "microcode" and not all(_REVISIONS.match(pattern) for pattern in terms[key]):
+            raise ValueError("bad condition `%s`: a revision of microcode is 0xN, <0xN, 0xN.. or 0xN..0xN" % text)
     return terms
 
 
@@ -136,6 +172,9 @@ def _deviation(columns: List[str], where: str) -> Deviation:
         raise ValueError("bad condition `%s`: failed is a number of checks" % condition)
     if run != ("yes",) and (run != ("no",) or not {CRASH, HANG} & set(verdicts)):
         raise ValueError("bad condition `%s`: run=no is for a test that hangs or crashes, verdict=hang or verdict=crash" % condition)
+    if run == ("no",) and set(terms) & set(SILICON_KEYS):
+        raise ValueError("bad condition `%s`: run=no is decided before the image says which processor it is on (%s)"
+                         % (condition, ", ".join(SILICON_KEYS)))
     return Deviation(identity, condition, why, reference, where, tuple(terms.items()), verdicts, int(failed[0]) if failed else None,
                      run == ("yes",), complaints)
 

@@ -18,7 +18,8 @@ Keys (stable; new ones may be added):
   baseline     "" or the file whose red points do not fail this run
   merged[]     the runs that were joined: run, shard
   target[]     name (BACKEND-VERSION CPU), backend, version, cpu (model), host, walks (whole or brief), table (of
-               spec/known, and the version that it is judged by), and what the backend found out of itself
+               spec/known, and the version that it is judged by), silicon (fms, microcode, core, hypervisor: what images said
+               of the processor), and what the backend found out of itself
   images[]     image, file, target, round, banner (what the image said of its machine), boots, seconds, logs[],
                faults[] (where its TAP contradicted itself), notes[], inventory[] (what the processors said of themselves, raw:
                docs/inventory.md; where the image says it)
@@ -30,7 +31,7 @@ Keys (stable; new ones may be added):
                failed (how many of the checks), failing[] (the names of those, CASE | CHECK, as far as the image said them),
                complaints[] (the target's, of itself), facts (where it is not green: what conditions of spec/known are about),
                round (of --repeat, from 1), old (true: red, and red in the baseline too), allowed (true: flaky, which --allow-flaky
-               takes for no failure)
+               takes for no failure), erratum (the ids of the one of spec/errata.tsv that it is: known then)
   stale[]      lines of spec/known whose test passed where they apply: id, condition, why, reference, where, target
   remarks[]    what to know of the run before its verdicts: a version of a target that was not tried
   counts       verdict -> number
@@ -87,6 +88,7 @@ class Point:
     round: int = 1
     old: bool = False
     allowed: bool = False
+    erratum: str = ""
 
     @property
     def red(self) -> bool:

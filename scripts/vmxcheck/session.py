@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Dict, IO, Iterable, List, Mapping, Optional, Protocol, Set, Tuple
 
-from . import judging, results as results_module
+from . import errata, judging, results as results_module
 from .backends.base import Backend
 from .compare import Baseline
 from .config import DEFAULT_TIMEOUT, LONG, Section
 from .errors import Problem
 from .history import Durations
 from .images import Image
+from .inventory.raw import banner_facts
 from .known import KnownTable
 from .live import Live
 from .report import Report
@@ -92,6 +93,7 @@ class Session:
         self.folder = Path()
         self.tap: Optional[TapWriter] = None
         self._tables: Dict[str, KnownTable] = {}
+        self._errata = errata.read()
         self._order = [s.section.name for s in selection]
         self._selection = selection
         self._unable: List[Tuple[Selected, str]] = []
@@ -369,6 +371,8 @@ class Session:
         if job.attempt:
             self._tried_again(job)
             return
+        if job.ledger.banner:
+            self._results.targets[target].setdefault("silicon", banner_facts(job.ledger.banner))
         points = [self._judge(job, outcome) for outcome in job.ledger.finish()]
         if job.ledger.faults:
             point = results_module.fault_point(
@@ -385,9 +389,10 @@ class Session:
 
     def _judge(self, job: Job, outcome: Outcome) -> Point:
         target = self._target_name(job.backend)
+        facts = {**_facts(job.section, job.image, job.backend, outcome.id), **banner_facts(job.ledger.banner)}
         point = judging.point_of(outcome, job.name, target, self._repro.command(job.name, job.backend, outcome.id), self._log(outcome.log),
                                  job.round)
-        stale = judging.judge(point, outcome, self._tables[job.backend.target()], _facts(job.section, job.image, job.backend, outcome.id))
+        stale = judging.judge(point, outcome, self._tables[job.backend.target()], facts, self._errata)
         if stale:
             self._results.add_stale(stale, target)
         return self._old(point, job)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Dict, List, Tuple
 
+from . import errata
 from .report import counts_text, grouped
 from .results import Point, Results
 from .style import Style
@@ -24,6 +25,8 @@ def text(results: Results, fail_stale: bool, where: str, detail: int, style: Sty
     if detail >= 0:
         out += [""] + _red(results, style) + _unstable(results) + _skipped(results, detail > 0) + _notes(results, detail > 0)
         out += _slowest(results, style)
+    if detail >= 0:
+        out += errata.summary(results.as_dict(0), errata.read(), detail > 0)
     for line in results.stale:
         out.append("%s: %s: %s passed on %s; %s" % (
             style.paint("stale", "yellow"), line["where"], line["id"], line["target"],
