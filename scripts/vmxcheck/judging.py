@@ -29,7 +29,7 @@ def judge(point: Point, outcome: Outcome, table: KnownTable, facts: Dict[str, st
         if erratum:
             point.was, point.verdict, point.erratum = point.verdict, KNOWN, " ".join(erratum.ids)
             point.known = "erratum %s is present: %s" % (erratum.name, erratum.title)
-    elif line and outcome.verdict == PASS and not table.remark:
+    elif line and outcome.verdict == PASS and PASS not in line.verdicts and not table.remark:
         return line
     return None
 

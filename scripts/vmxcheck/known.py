@@ -22,7 +22,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from . import names
 from .errors import Problem
 from .paths import PROGRAM
-from .verdict import CRASH, FAIL, HANG, Outcome
+from .verdict import CRASH, FAIL, HANG, PASS, Outcome
 
 VERSION_KEYS = ("version", "bochs")  # where, by a range of versions
 SILICON_KEYS = ("fms", "microcode", "core", "hypervisor")  # what the image's banner says of its processor
@@ -166,8 +166,8 @@ def _deviation(columns: List[str], where: str) -> Deviation:
     failed = terms.pop("failed", ())
     complaints = terms.pop("complaint", ())
     run = terms.pop("run", ("yes",))
-    if not set(verdicts) <= {FAIL, CRASH, HANG}:
-        raise ValueError("bad condition `%s`: verdict is fail, crash or hang" % condition)
+    if not set(verdicts) <= {PASS, FAIL, CRASH, HANG} or verdicts == (PASS,):
+        raise ValueError("bad condition `%s`: verdict is fail, crash or hang, and pass beside them for what comes and goes" % condition)
     if failed and not (len(failed) == 1 and failed[0].isascii() and failed[0].isdigit() and int(failed[0])):
         raise ValueError("bad condition `%s`: failed is a number of checks" % condition)
     if run != ("yes",) and (run != ("no",) or not {CRASH, HANG} & set(verdicts)):

@@ -356,6 +356,15 @@ class Run(Project):
         self.assertIn("it fails this run", run.out)
         self.assertIn("not ok 5 - known.t.two", self.run_tests("--fail-stale", "-t").out)
 
+    def test_what_comes_and_goes_is_not_stale(self) -> None:
+        self.configure("pass", "fail")
+        self.known_line("verdict=pass|fail,failed=1")
+        run = self.run_tests("--fail-stale")
+        self.assertEqual((run.status, run.results["stale"]), (0, []), run.out)
+        self.assertEqual(self.verdicts(run, "fail")["t.two"], "known")
+        self.known_line("verdict=pass,failed=1")
+        self.assertIn("pass beside them for what comes and goes", self.run_tests().err)
+
     def test_a_newer_version_is_judged_by_the_newest_that_was_tried(self) -> None:
         self.configure("fail", "pass")
         (self.known / "bochs.tsv").write_text("# tried: 2.4 2.6\nt.two\tfailed=1\tit adds badly\tbug 7\nt.one\tfailed=1\tw\tr\n")

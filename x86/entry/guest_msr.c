@@ -82,7 +82,7 @@ TEST("entry.guest.pgc.reserved", "reserved bits of guest IA32_PERF_GLOBAL_CTRL a
 }
 
 TEST("entry.guest.pat.values", "each byte of guest IA32_PAT is a memory type that exists, if it is loaded",
-     NEEDS(ENTRYCTL_LOAD_IA32_PAT))
+     NEEDS(ENTRYCTL_LOAD_IA32_PAT, FEATURE_PAT))
 {
 	const u64 uncached_minus = 0x0706050401000706, host = rdmsr(IA32_PAT);
 

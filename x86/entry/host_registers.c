@@ -179,7 +179,7 @@ static void load_pat(void)
 }
 
 TEST("entry.host.pat.values", "with \"load IA32_PAT\" each byte of the host field is 0, 1, 4, 5, 6 or 7",
-     NEEDS(EXITCTL_LOAD_IA32_PAT))
+     NEEDS(EXITCTL_LOAD_IA32_PAT, FEATURE_PAT))
 {
 	const u64 pat = rdmsr(IA32_PAT);
 
@@ -218,7 +218,7 @@ static bool reserved_in_efer(u32 index, u64 *value)
 }
 
 ENTRY_CHECK("entry.host.efer.reserved", "with \"load IA32_EFER\" reserved bits of the host field are 0",
-	    NEEDS(EXITCTL_LOAD_IA32_EFER), FIELDS(HOST_IA32_EFER), .prepare = load_efer,
+	    NEEDS(EXITCTL_LOAD_IA32_EFER, FEATURE_NX), FIELDS(HOST_IA32_EFER), .prepare = load_efer,
 	    .bad = COMPUTED(reserved_in_efer), .reserved = true, .refused = INVALID_HOST,
 	    .good = FLIPPED_BITS(EFER_SCE | EFER_NXE));
 

@@ -126,7 +126,7 @@ static void guest_user_mov_dr(void)
 }
 
 TEST("exit.dr.priority", "The exit of MOV DR comes before #GP for CPL 3, #UD for CR4.DE and #DB for DR7.GD",
-     NEEDS(PROC_MOV_DR_EXITING, ENTRYCTL_LOAD_DEBUG_CONTROLS))
+     NEEDS(PROC_MOV_DR_EXITING, ENTRYCTL_LOAD_DEBUG_CONTROLS, FEATURE_DE))
 {
 	vmcs_set_controls(PROC_MOV_DR_EXITING);
 	user_pages_on();

@@ -67,7 +67,7 @@ static void check_saved_by(u32 control, u32 load, u32 entry_load, u32 msr, enum 
 }
 
 TEST("exec.msr.sysenter_efer_pat", "what a guest writes to an MSR of the guest-state area, the exit saves there",
-     NEEDS(PROC_USE_MSR_BITMAPS))
+     NEEDS(PROC_USE_MSR_BITMAPS, FEATURE_PAT))
 {
 	vmcs_use_msr_bitmap();
 	check_saved(IA32_SYSENTER_CS, GUEST_IA32_SYSENTER_CS, 0x00001238, true, "IA32_SYSENTER_CS");

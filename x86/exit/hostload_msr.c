@@ -166,7 +166,7 @@ static u64 pat_number(u32 n)
 }
 
 TEST("hostload.pat", "\"load IA32_PAT\" loads IA32_PAT from the host field; without it the guest's value stays",
-     NEEDS(EXITCTL_LOAD_IA32_PAT, PROC_USE_MSR_BITMAPS))
+     NEEDS(EXITCTL_LOAD_IA32_PAT, PROC_USE_MSR_BITMAPS, FEATURE_PAT))
 {
 	exit_probe_on();
 	vmcs_use_msr_bitmap();

@@ -174,7 +174,8 @@ static void expect_stored_before_load(const struct switched *s, struct msr_entry
 	expect_eq(exit_probe_msr(s->msr), with_efer_home(s, s->host_value));
 }
 
-TEST("exit.msr.store_before_load", "MSRs are stored before host state is loaded: what is stored is the guest's")
+TEST("exit.msr.store_before_load", "MSRs are stored before host state is loaded: what is stored is the guest's",
+     NEEDS(FEATURE_PAT))
 {
 	struct msr_entry *list = list_alloc();
 
@@ -295,7 +296,8 @@ TEST("exit.msr.load_ok", "the entries of the MSR-load list are loaded in order, 
 		expect_loaded(list, first, 256);
 }
 
-TEST("exit.msr.load_after_host", "the MSR-load list is loaded after the host state: its values win")
+TEST("exit.msr.load_after_host", "the MSR-load list is loaded after the host state: its values win",
+     NEEDS(FEATURE_PAT))
 {
 	struct msr_entry *list = list_alloc();
 	u32 count = 0;

@@ -278,7 +278,7 @@ static u64 pat_number(u32 n)
 }
 
 TEST("save.pat_on", "\"save IA32_PAT\" saves IA32_PAT; without it the field stays as it is",
-     NEEDS(EXITCTL_SAVE_IA32_PAT, PROC_USE_MSR_BITMAPS))
+     NEEDS(EXITCTL_SAVE_IA32_PAT, PROC_USE_MSR_BITMAPS, FEATURE_PAT))
 {
 	exit_probe_on();
 	vmcs_use_msr_bitmap();

@@ -113,7 +113,8 @@ TEST("guest.cr4.reserved_low", "CR4 refuses a 1 in bits 15, 26 and 31:29")
 
 /* ---- what the bits do */
 
-TEST("guest.cr4.de_alias", "with DE=0, DR4 and DR5 are DR6 and DR7; with DE=1 they do not exist")
+TEST("guest.cr4.de_alias", "with DE=0, DR4 and DR5 are DR6 and DR7; with DE=1 they do not exist",
+     NEEDS(FEATURE_DE))
 {
 	const u64 cr4 = read_cr4();
 	u64 dr4 = 0, dr5 = 0;

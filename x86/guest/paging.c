@@ -48,7 +48,8 @@ static void map_second(const u64 *pages, u64 flags)
 	page_map(PAGE_WINDOW, physical_address(pages + 512), PAGE_PRESENT | PAGE_WRITE | flags);
 }
 
-TEST("guest.tlb.invlpg", "INVLPG ends the use of an old translation, of a global page too")
+TEST("guest.tlb.invlpg", "INVLPG ends the use of an old translation, of a global page too",
+     NEEDS(FEATURE_PGE))
 {
 	const u64 cr4 = read_cr4();
 	u64 *pages = map_first(0);
@@ -81,7 +82,8 @@ TEST("guest.tlb.cr3", "MOV to CR3 ends the use of old translations of pages that
 	expect_eq(*WINDOW_PAGE, 2);
 }
 
-TEST("guest.tlb.pge", "a change of CR4.PGE ends the use of old translations of global pages")
+TEST("guest.tlb.pge", "a change of CR4.PGE ends the use of old translations of global pages",
+     NEEDS(FEATURE_PGE))
 {
 	const u64 cr4 = read_cr4();
 
@@ -165,7 +167,7 @@ static void invpcid(u64 type, const struct invpcid descriptor)
 	asm volatile("invpcid %1, %0" : : "r"(type), "m"(descriptor) : "memory");
 }
 
-TEST("guest.invpcid.types", "INVPCID of each type ends the use of an old translation", NEEDS(FEATURE_INVPCID))
+TEST("guest.invpcid.types", "INVPCID of each type ends the use of an old translation", NEEDS(FEATURE_INVPCID, FEATURE_PGE))
 {
 	const u64 cr4 = read_cr4();
 

@@ -174,7 +174,7 @@ TEST("insn.invvpid.addr_invalidates", "After INVVPID for one address the guest w
 
 /* That other VPIDs keep theirs is allowed and cannot be relied on. */
 TEST("insn.invvpid.single_context", "After INVVPID for one VPID the guest walks its page tables for all addresses",
-     NEEDS(PROC2_ENABLE_VPID, CAP_INVVPID_SINGLE_CONTEXT))
+     NEEDS(PROC2_ENABLE_VPID, CAP_INVVPID_SINGLE_CONTEXT, FEATURE_PGE))
 {
 	remap_and_invalidate(INVVPID_SINGLE_CONTEXT, 0);
 	vmcs_write(GUEST_CR4, read_cr4() | CR4_PGE);
@@ -182,7 +182,7 @@ TEST("insn.invvpid.single_context", "After INVVPID for one VPID the guest walks 
 }
 
 TEST("insn.invvpid.retain_global", "INVVPID retaining globals invalidates the translations that are not global",
-     NEEDS(PROC2_ENABLE_VPID, CAP_INVVPID_SINGLE_CONTEXT_RETAINING_GLOBALS))
+     NEEDS(PROC2_ENABLE_VPID, CAP_INVVPID_SINGLE_CONTEXT_RETAINING_GLOBALS, FEATURE_PGE))
 {
 	vmcs_write(GUEST_CR4, read_cr4() | CR4_PGE);
 	remap_and_invalidate(INVVPID_SINGLE_CONTEXT_RETAINING_GLOBALS, 0);

@@ -128,7 +128,7 @@ TEST("entry.msr.load_ok", "each entry of the VM-entry MSR-load area loads its MS
 }
 
 TEST("entry.msr.after_guest_state", "the area is loaded after the guest state: an entry for IA32_PAT or a SYSENTER MSR wins over the field",
-     NEEDS(PROC_USE_MSR_BITMAPS))
+     NEEDS(PROC_USE_MSR_BITMAPS, FEATURE_PAT))
 {
 	struct msr_entry *const area = area_alloc();
 

@@ -119,7 +119,7 @@ TEST("entry.load.kernel_gs_base_not_loaded",
 }
 
 TEST("entry.load.pat", "\"load IA32_PAT\" loads IA32_PAT from the guest field; without it IA32_PAT stays as it was",
-     NEEDS(ENTRYCTL_LOAD_IA32_PAT, PROC_USE_MSR_BITMAPS))
+     NEEDS(ENTRYCTL_LOAD_IA32_PAT, PROC_USE_MSR_BITMAPS, FEATURE_PAT))
 {
 	msrs_keep(IA32_PAT);
 	vmcs_use_msr_bitmap();

@@ -129,7 +129,7 @@ static u8 pat_type(u32 pcd_pwt)
  * for the data that it writes. So: all are legal, and where the combination is write-back the data are the host's.
  */
 TEST("ept.memtype.ipat", "Every memory type is legal with ignore PAT and without, whatever the guest's PAT",
-     NEEDS(PROC2_ENABLE_EPT))
+     NEEDS(PROC2_ENABLE_EPT, FEATURE_PAT))
 {
 	static const u8 types[] = { 0, 1, 4, 5, 6 };
 	enum { WRITE_BACK = 6 };

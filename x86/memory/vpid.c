@@ -146,7 +146,7 @@ static void expect_transitions_flush(u64 flags)
 }
 
 TEST("vpid.off_flush", "Without VPID every VM entry and VM exit flushes linear and combined mappings",
-     NEEDS(PROC2_ENABLE_VPID))
+     NEEDS(PROC2_ENABLE_VPID, FEATURE_PGE))
 {
 	alloc_pages();
 	page_map(WINDOW, physical_address(page_a), PAGE_PRESENT | PAGE_WRITE);
