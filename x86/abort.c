@@ -4,6 +4,7 @@
  * must abort: it shuts down, and the reason is in its VMCS region. Only RESET wakes it, so each case needs a
  * processor of its own; where INIT and SIPI happen to restart one all the same, it serves the next case too.
  */
+#include "vmx/msr_list.h"
 #include "vmxtest/other.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/apic.h"
@@ -11,11 +12,6 @@
 #include "x86/wait.h"
 
 enum abort_indicator { NO_ABORT = 0, ABORT_SAVING_MSRS = 1, ABORT_LOADING_MSRS = 4 };
-
-struct msr_entry {
-	u32 index, reserved;
-	u64 value;
-};
 
 static struct msr_entry list[4] ALIGNED(16);
 static volatile u32 progress;

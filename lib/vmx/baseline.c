@@ -8,11 +8,6 @@
 
 #include "libc/string.h"
 
-/* Segment access rights (SDM Vol. 3C, "Guest Register State"). */
-enum {
-	RIGHTS_CODE64 = 0xa09b, RIGHTS_DATA = 0xc093, RIGHTS_BUSY_TSS = 0x008b, RIGHTS_UNUSABLE = 0x10000,
-};
-
 extern const u8 vmx_exit_point[];
 
 /*
@@ -112,7 +107,7 @@ static void set_data_segment(enum vmcs_field selector, enum vmcs_field limit, en
 {
 	set(selector, SELECTOR_DATA);
 	set(limit, 0xffffffff);
-	set(rights, RIGHTS_DATA);
+	set(rights, RIGHTS_DATA32);
 }
 
 static void set_segments(void)
@@ -127,10 +122,10 @@ static void set_segments(void)
 	set_data_segment(GUEST_DS_SELECTOR, GUEST_DS_LIMIT, GUEST_DS_ACCESS_RIGHTS);
 	set_data_segment(GUEST_FS_SELECTOR, GUEST_FS_LIMIT, GUEST_FS_ACCESS_RIGHTS);
 	set_data_segment(GUEST_GS_SELECTOR, GUEST_GS_LIMIT, GUEST_GS_ACCESS_RIGHTS);
-	set(GUEST_LDTR_ACCESS_RIGHTS, RIGHTS_UNUSABLE);
+	set(GUEST_LDTR_ACCESS_RIGHTS, RIGHTS_NOT_USABLE);
 	set(GUEST_TR_SELECTOR, tr);
 	set(GUEST_TR_LIMIT, descriptor_limit(tr));
-	set(GUEST_TR_ACCESS_RIGHTS, RIGHTS_BUSY_TSS);
+	set(GUEST_TR_ACCESS_RIGHTS, RIGHTS_TSS32);
 
 	set(HOST_CS_SELECTOR, SELECTOR_CODE64);
 	set(HOST_ES_SELECTOR, SELECTOR_DATA);

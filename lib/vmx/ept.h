@@ -22,6 +22,9 @@ enum {
 
 enum { EPTP_ACCESSED_DIRTY = BIT(6) };
 
+/* The kinds of access that paging tells apart. */
+enum access_kind { READ, WRITE, FETCH, ACCESSES };
+
 /* INVEPT and INVVPID types. */
 enum { INVEPT_SINGLE_CONTEXT = 1, INVEPT_ALL_CONTEXT = 2 };
 enum {

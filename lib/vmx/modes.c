@@ -6,12 +6,6 @@
 #include "x86/selectors.h"
 #include "x86/user.h"
 
-/* Segment access rights: accessed, present, G; L or D for code. */
-enum {
-	RIGHTS_CODE64 = 0xa09b, RIGHTS_CODE32 = 0xc09b, RIGHTS_DATA = 0xc093,
-	RIGHTS_CODE16 = 0x9b, RIGHTS_DATA16 = 0x93, RIGHTS_DPL3 = 3 << 5,
-};
-
 static void set_cs_ss(u16 cs, u32 cs_rights, u16 ss, u32 ss_rights)
 {
 	vmcs_write(GUEST_CS_SELECTOR, cs);
@@ -23,10 +17,10 @@ static void set_cs_ss(u16 cs, u32 cs_rights, u16 ss, u32 ss_rights)
 void guest_set_cpl(u32 cpl)
 {
 	if (cpl)
-		set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL3, SELECTOR_USER_DATA,
-			  RIGHTS_DATA | RIGHTS_DPL3);
+		set_cs_ss(SELECTOR_USER_CODE64, RIGHTS_CODE64 | RIGHTS_DPL, SELECTOR_USER_DATA,
+			  RIGHTS_DATA32 | RIGHTS_DPL);
 	else
-		set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA);
+		set_cs_ss(SELECTOR_CODE64, RIGHTS_CODE64, SELECTOR_DATA, RIGHTS_DATA32);
 	/* An exception from CPL 3 makes SS null, and its limit undefined. */
 	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
 	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);
@@ -45,7 +39,7 @@ void guest_set_cpl0(void)
 
 void guest_set_compatibility(void)
 {
-	set_cs_ss(SELECTOR_CODE32, RIGHTS_CODE32, SELECTOR_DATA, RIGHTS_DATA);
+	set_cs_ss(SELECTOR_CODE32, RIGHTS_CODE32, SELECTOR_DATA, RIGHTS_DATA32);
 }
 
 static void leave_ia32e(void)
@@ -121,5 +115,5 @@ void guest_set_virtual_8086(u16 selector)
 	user_pages_on();
 	set_pae_paging();
 	vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_VM);
-	set_all_segments(selector, RIGHTS_DATA16 | RIGHTS_DPL3, RIGHTS_DATA16 | RIGHTS_DPL3);
+	set_all_segments(selector, RIGHTS_DATA16 | RIGHTS_DPL, RIGHTS_DATA16 | RIGHTS_DPL);
 }

@@ -5,6 +5,7 @@
 #include "vmx/controls.h"
 #include "vmx/fields.h"
 #include "vmx/instructions.h"
+#include "vmx/rights.h"
 
 /* A VMCS or VMXON region (SDM Vol. 3C, "Format of the VMCS Region"). */
 struct vmcs_region {

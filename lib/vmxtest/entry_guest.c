@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vmxtest/entry_guest.h"
 #include "vmx/ept.h"
+#include "vmx/msr_list.h"
 #include "x86/interrupt.h"
 #include "x86/model.h"
 
@@ -8,7 +9,7 @@ const char *const segment_names[SEGMENT_REGISTERS] = { "ES", "CS", "SS", "DS", "
 
 void entry_guest_compatibility(void)
 {
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_DB | RIGHTS_G);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 }
 
 /* Leave IA-32e mode: the control, and IA32_EFER where VM entry loads it. */
@@ -18,7 +19,7 @@ static void leave_ia32e(void)
 	if (has(ENTRYCTL_LOAD_IA32_EFER))
 		vmcs_write(GUEST_IA32_EFER, vmcs_read(GUEST_IA32_EFER) & ~(u64)(EFER_LMA | EFER_LME));
 	vmcs_write(GUEST_CR4, vmcs_read(GUEST_CR4) & ~(u64)(CR4_PCIDE | CR4_CET | CR4_LA57));
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_DB | RIGHTS_G);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 }
 
 void entry_guest_32bit(void)
@@ -62,7 +63,7 @@ void entry_guest_real(void)
 	entry_guest_32bit();
 	vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) & ~(CR0_PG | CR0_PE));
 	for (enum segment_register r = SEG_ES; r <= SEG_GS; r++)
-		write_segment(r, 0x1000, 0xffff, r == SEG_CS ? RIGHTS_ACCESSED_CODE : RIGHTS_ACCESSED_DATA);
+		write_segment(r, 0x1000, 0xffff, r == SEG_CS ? RIGHTS_CODE16 : RIGHTS_DATA16);
 }
 
 void entry_guest_ldtr(void)
@@ -131,11 +132,6 @@ void entry_guest_put_back(void)
 }
 
 /* An entry of the VM-entry MSR-load area (SDM Vol. 3C, "VM-Entry Controls for MSRs"). */
-struct msr_entry {
-	u32 index, reserved;
-	u64 value;
-};
-
 void entry_fail_after_guest_state(void)
 {
 	static const struct msr_entry list ALIGNED(16) = { .index = IA32_FS_BASE };	/* may not be in it */

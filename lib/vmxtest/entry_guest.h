@@ -7,14 +7,6 @@
 
 #include "vmxtest/entry.h"
 
-/* Rights of segments that the guests below have. */
-enum {
-	RIGHTS_ACCESSED_CODE = 0x9b, RIGHTS_ACCESSED_DATA = 0x93, RIGHTS_TSS32 = 0x8b, RIGHTS_TSS16 = 0x83,
-	RIGHTS_LDT = 0x82, RIGHTS_V86 = 0xf3,
-	RIGHTS_S = BIT(4), RIGHTS_DPL = 3 << 5, RIGHTS_P = BIT(7), RIGHTS_L = BIT(13), RIGHTS_DB = BIT(14),
-	RIGHTS_G = BIT(15), RIGHTS_NOT_USABLE = BIT(16),
-};
-
 /* The eight segment registers in the order of their fields, and those fields. */
 enum segment_register { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEGMENT_REGISTERS };
 extern const char *const segment_names[SEGMENT_REGISTERS];

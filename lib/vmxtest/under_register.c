@@ -85,9 +85,6 @@ void under_retire(void)
 	under_retire_step();
 }
 
-/* DR7's R/W field of a breakpoint (SDM Vol. 3B, "Debug Control Register (DR7)"). */
-enum { BREAK_ON_WRITE = 1, BREAK_ON_IO = 2, BREAK_ON_ACCESS = 3 };
-
 void under_note_breakpoints(u64 address, u32 size, bool write, bool io)
 {
 	const u64 dr7 = vmcs_read(GUEST_DR7);

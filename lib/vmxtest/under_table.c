@@ -48,7 +48,7 @@ void under_gdtr_idtr(void)
 /* ---- LLDT, SLDT, LTR, STR */
 
 enum { SLDT, STR, LLDT, LTR };
-enum { TYPE_LDT = 2, TYPE_TSS = 9, TYPE_TSS_BUSY = 11, RIGHTS_UNUSABLE = 0x10000 };
+enum { TYPE_LDT = 2, TYPE_TSS = 9, TYPE_TSS_BUSY = 11 };
 
 struct system_descriptor {
 	u64 low, high;
@@ -102,7 +102,7 @@ static void load_ldtr(u16 selector)
 
 	if (!(selector & ~3u)) {
 		vmcs_write(GUEST_LDTR_SELECTOR, selector);
-		vmcs_write(GUEST_LDTR_ACCESS_RIGHTS, RIGHTS_UNUSABLE);
+		vmcs_write(GUEST_LDTR_ACCESS_RIGHTS, RIGHTS_NOT_USABLE);
 		under_retire();
 		return;
 	}

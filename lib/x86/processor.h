@@ -22,6 +22,9 @@ enum {
 };
 #define CR4_FRED BIT(32)
 
+/* DR7's R/W field of a breakpoint (SDM Vol. 3B, "Debug Control Register (DR7)"). */
+enum { BREAK_ON_EXECUTE = 0, BREAK_ON_WRITE = 1, BREAK_ON_IO = 2, BREAK_ON_ACCESS = 3 };
+
 enum {
 	RFLAGS_CF = BIT(0), RFLAGS_FIXED = BIT(1), RFLAGS_PF = BIT(2), RFLAGS_AF = BIT(4), RFLAGS_ZF = BIT(6),
 	RFLAGS_SF = BIT(7), RFLAGS_TF = BIT(8), RFLAGS_IF = BIT(9), RFLAGS_DF = BIT(10), RFLAGS_OF = BIT(11),

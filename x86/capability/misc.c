@@ -2,6 +2,8 @@
 /* IA32_VMX_MISC (SDM Vol. 3, Appendix A.6). */
 #include "capability.h"
 
+#include "vmx/msr_list.h"
+
 /* "This number is a value between 0 and 256, inclusive": and it is the count that VM entry goes by. */
 TEST("cap.misc.cr3count", "IA32_VMX_MISC[24:16] is the number of CR3-target values, at most 256")
 {
@@ -86,11 +88,6 @@ TEST("cap.misc.pt14", "With IA32_VMX_MISC[14] = 0 VMXON stops Intel PT, and VMX 
 		expect_bits(control, TRACE_EN, 0);
 	vmcs_reset();
 }
-
-struct msr_entry {
-	u32 index, reserved;
-	u64 value;
-};
 
 static u64 guest_lstar;
 

@@ -53,7 +53,7 @@ static u64 *make_guest_pae(void)
 	u64 *pdpt = page_alloc();
 
 	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 	vmcs_write(GUEST_CR3, physical_address(pdpt));
 	for (u32 i = 0; i < 4; i++)
 		pdpt[i] = (i << 30) | PAGE_PRESENT;

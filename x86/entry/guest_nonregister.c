@@ -304,9 +304,9 @@ TEST("entry.guest.activity.hlt_dpl", "activity state HLT needs SS.DPL = 0", NEED
 		entry_stop_guest_in(now.activity);
 		vmcs_write(GUEST_ACTIVITY_STATE, now.activity);
 		vmcs_write(GUEST_CS_SELECTOR, 8 | now.ss_dpl);
-		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_L | RIGHTS_G | now.ss_dpl << 5);
+		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64 | now.ss_dpl << 5);
 		vmcs_write(GUEST_SS_SELECTOR, 16 | now.ss_dpl);
-		vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_ACCESSED_DATA | RIGHTS_DB | RIGHTS_G | now.ss_dpl << 5 | unusable);
+		vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA32 | now.ss_dpl << 5 | unusable);
 		expect_guest_state(hlt_at_cpl0());
 	}
 }

@@ -28,7 +28,7 @@ TEST("entry.guest.rip.high_not64", "out of 64-bit mode bits 63:32 of RIP are 0")
 	entry_guest_32bit();
 	flip_high_rip_bits("32-bit");
 	/* CS.L is nothing outside IA-32e mode. */
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_L | RIGHTS_G);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64);
 	flip_high_rip_bits("32-bit with CS.L");
 }
 

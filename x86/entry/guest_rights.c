@@ -81,7 +81,7 @@ TEST("entry.guest.cs.ar.dpl_not_rpl", "the DPL of CS is compared with the DPL of
 
 			candidate.segment[SEG_CS].rights = RIGHTS_G | (mode == MODE_64BIT_UNRESTRICTED ? RIGHTS_L : RIGHTS_DB) |
 							   RIGHTS_P | RIGHTS_S | type | cs_dpl << 5;
-			candidate.segment[SEG_SS].rights = RIGHTS_G | RIGHTS_DB | RIGHTS_ACCESSED_DATA | ss_dpl << 5;
+			candidate.segment[SEG_SS].rights = RIGHTS_G | RIGHTS_DB | RIGHTS_DATA16 | ss_dpl << 5;
 			candidate.segment[SEG_CS].selector = (SELECTOR_CODE64 & ~3) | (n >> 4 & 3);
 			CASE("CS of type %u, DPL %u, RPL %u; SS.DPL %u", type, cs_dpl, n >> 4 & 3, ss_dpl);
 			candidate_try(SEG_SS, rule_cs_dpl_nonconforming(SEG_CS) && rule_cs_dpl_conforming(SEG_CS));
@@ -101,11 +101,11 @@ TEST("entry.guest.ss.ar.dpl_zero", "the DPL of SS is 0 if CS has type 3 or CR0.P
 	WALK(SEG_SS, rule_ss_dpl_zero, ordinary);
 	for (enum segment_mode mode = MODE_64BIT_UNRESTRICTED; mode <= MODE_32BIT_UNRESTRICTED; mode++) {
 		candidate_begin(mode);
-		candidate.segment[SEG_CS].rights = RIGHTS_ACCESSED_DATA | RIGHTS_G;
+		candidate.segment[SEG_CS].rights = RIGHTS_DATA16 | RIGHTS_G;
 		for (u32 dpl = 0; dpl < 4; dpl++) {
 			for (u32 unusable = 0; unusable < 2; unusable++) {
 				CASE("mode %u: CS of type 3, SS.DPL %u, unusable %u", mode, dpl, unusable);
-				candidate.segment[SEG_SS].rights = RIGHTS_ACCESSED_DATA | RIGHTS_G | dpl << 5 |
+				candidate.segment[SEG_SS].rights = RIGHTS_DATA16 | RIGHTS_G | dpl << 5 |
 								   (unusable ? RIGHTS_NOT_USABLE : 0);
 				candidate_try(SEG_SS, rule_ss_dpl_zero(SEG_SS));
 			}

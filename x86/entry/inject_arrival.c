@@ -49,9 +49,9 @@ void check_arrival(const char *file, u32 line, u32 vector, u64 rip)
 void set_guest_cpl(u32 cpl)
 {
 	vmcs_write(GUEST_CS_SELECTOR, cpl ? SELECTOR_USER_CODE64 : SELECTOR_CODE64);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_ACCESSED_CODE | RIGHTS_L | RIGHTS_G | cpl << 5);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64 | cpl << 5);
 	vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
 	vmcs_write(GUEST_SS_SELECTOR, cpl ? SELECTOR_USER_DATA : SELECTOR_DATA);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_ACCESSED_DATA | RIGHTS_DB | RIGHTS_G | cpl << 5);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA32 | cpl << 5);
 	vmcs_write(GUEST_SS_LIMIT, 0xffffffff);		/* an exception from CPL 3 makes SS null */
 }

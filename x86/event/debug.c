@@ -7,7 +7,6 @@ enum { DB_BUS_LOCK = BIT(11), DB_BD = BIT(13), DB_BS = BIT(14), DB_RTM = BIT(16)
 #define DB_DEFINED (0xf | DB_BUS_LOCK | DB_BD | DB_BS | DB_RTM)
 
 enum { DR6_INIT = 0xffff0ff0, DR7_INIT = 0x400, DR7_GD = BIT(13) };
-enum { EXECUTE = 0, WRITE = 1, ACCESS = 3 };
 
 /* DR7's enable (global), R/W and LEN bits of breakpoint n. */
 #define DR7_BREAKPOINT(n, rw, length) (2ull << 2 * (n) | (u64)((rw) | ((length) - 1) << 2) << (16 + 4 * (n)))
@@ -57,13 +56,13 @@ static void make_cases(void)
 	add_case((struct debug_case){ "general detect", guest_reads_dr, DR7_INIT | DR7_GD, DB_BD, dr_at, 0, NULL });
 	for (u32 n = 0; n < 4; n++) {
 		add_case((struct debug_case){ "execution breakpoint", guest_executes,
-			 DR7_INIT | DR7_BREAKPOINT(n, EXECUTE, 1), BIT(n), executed, n, executed });
+			 DR7_INIT | DR7_BREAKPOINT(n, BREAK_ON_EXECUTE, 1), BIT(n), executed, n, executed });
 		add_case((struct debug_case){ "write breakpoint", guest_accesses,
-			 DR7_INIT | DR7_BREAKPOINT(n, WRITE, 4), BIT(n), written_behind, n, watched });
+			 DR7_INIT | DR7_BREAKPOINT(n, BREAK_ON_WRITE, 4), BIT(n), written_behind, n, watched });
 		add_case((struct debug_case){ "access breakpoint", guest_accesses,
-			 DR7_INIT | DR7_BREAKPOINT(n, ACCESS, 4), BIT(n), written_behind, n, watched });
+			 DR7_INIT | DR7_BREAKPOINT(n, BREAK_ON_ACCESS, 4), BIT(n), written_behind, n, watched });
 		add_case((struct debug_case){ "write breakpoint and single step", guest_steps_and_writes,
-			 DR7_INIT | DR7_BREAKPOINT(n, WRITE, 4), BIT(n) | DB_BS, both_behind, n, watched });
+			 DR7_INIT | DR7_BREAKPOINT(n, BREAK_ON_WRITE, 4), BIT(n) | DB_BS, both_behind, n, watched });
 	}
 }
 
@@ -118,7 +117,7 @@ TEST("exec.db.qual", "A #DB exit says its causes in the qualification: B0-B3, BD
 	/* Two at once. */
 	CASE("write breakpoints in DR0 and DR2");
 	const struct debug_case two = {
-		"", guest_accesses, DR7_INIT | DR7_BREAKPOINT(0, WRITE, 4) | DR7_BREAKPOINT(2, WRITE, 8),
+		"", guest_accesses, DR7_INIT | DR7_BREAKPOINT(0, BREAK_ON_WRITE, 4) | DR7_BREAKPOINT(2, BREAK_ON_WRITE, 8),
 		BIT(0) | BIT(2), written_behind, 0, watched
 	};
 

@@ -54,7 +54,7 @@ static void prepare_tasks(void)
 	vmcs_write(GUEST_IDTR_BASE, (u64)guest_idt);
 	vmcs_write(GUEST_IDTR_LIMIT, 256 * 8 - 1);
 	vmcs_write(GUEST_CS_SELECTOR, CODE);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 	vmcs_write(GUEST_TR_SELECTOR, OLD_TSS);
 	vmcs_write(GUEST_TR_BASE, (u64)old_tss);
 	vmcs_write(GUEST_TR_LIMIT, 0x67);

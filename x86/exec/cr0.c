@@ -181,7 +181,7 @@ static void run_paging32(u64 cr0)
 	vmcs_write(GUEST_CR3, physical_address(directory));
 	vmcs_write(GUEST_CR4, (read_cr4() & ~(u64)CR4_PAE) | CR4_PSE);
 	vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE32);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 	vmcs_write(EXCEPTION_BITMAP, 0xffffffff);
 	vmcs_write(GUEST_RIP, (u64)guest_paging32);
 	guest.regs.rsi = cr0;

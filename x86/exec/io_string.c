@@ -145,12 +145,12 @@ static const struct {
 
 static void set_fault(u32 fault)
 {
-	enum { UNUSABLE = 0x10000, DATA = 0xc093, DATA_BYTES = 0x4093 };
+	enum { DATA_BYTES = RIGHTS_DATA16 | RIGHTS_DB };
 	const bool es_limit = fault == ES_LIMIT, ds_limit = fault == DS_LIMIT;
 
 	guest_set_compatibility();
-	vmcs_write(GUEST_ES_ACCESS_RIGHTS, fault == ES_UNUSABLE ? UNUSABLE : es_limit ? DATA_BYTES : DATA);
-	vmcs_write(GUEST_DS_ACCESS_RIGHTS, fault == DS_UNUSABLE ? UNUSABLE : ds_limit ? DATA_BYTES : DATA);
+	vmcs_write(GUEST_ES_ACCESS_RIGHTS, fault == ES_UNUSABLE ? RIGHTS_NOT_USABLE : es_limit ? DATA_BYTES : RIGHTS_DATA32);
+	vmcs_write(GUEST_DS_ACCESS_RIGHTS, fault == DS_UNUSABLE ? RIGHTS_NOT_USABLE : ds_limit ? DATA_BYTES : RIGHTS_DATA32);
 	vmcs_write(GUEST_ES_LIMIT, es_limit ? 0xfff : 0xffffffff);
 	vmcs_write(GUEST_DS_LIMIT, ds_limit ? 0xfff : 0xffffffff);
 	if (fault == ALIGNMENT) {		/* 64-bit code at CPL 3 that may use all ports */

@@ -22,8 +22,8 @@ static void set_cpl(u64 cpl)
 	guest_set_cpl3();
 	vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE64 | cpl);
 	vmcs_write(GUEST_SS_SELECTOR, SELECTOR_DATA | cpl);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093 | cpl << 5);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64 | cpl << 5);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA32 | cpl << 5);
 }
 
 static void set_mode(enum guest_mode mode)

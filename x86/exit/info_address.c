@@ -6,13 +6,11 @@
 
 #include "libc/string.h"
 
-enum access { READ, WRITE, FETCH, ACCESSES };
-
 GUEST_ASM(guest_reads, "mov (%rbx), %cl; ret");
 GUEST_ASM(guest_writes, "mov %cl, (%rbx); ret");
 GUEST_ASM(guest_jumps, "jmp *%rbx");
 
-static void run(enum access access, u64 linear)
+static void run(enum access_kind access, u64 linear)
 {
 	static void (*const functions[])(void) = { guest_reads, guest_writes, guest_jumps };
 
@@ -21,7 +19,7 @@ static void run(enum access access, u64 linear)
 }
 
 /* A violation by the access itself: bit 7, and bit 8 for the final translation. */
-static void expect_violation(u64 linear, u64 physical, enum access access)
+static void expect_violation(u64 linear, u64 physical, enum access_kind access)
 {
 	expect_exit(EXIT_EPT_VIOLATION, .linear = linear, .physical = physical);
 	expect_bits(vmcs_read(EXIT_QUALIFICATION), 7 | EPT_VIOLATION_LINEAR_VALID | EPT_VIOLATION_FINAL,
@@ -48,7 +46,7 @@ TEST("info.gla.ept", "An EPT violation gives the guest-linear address, and bit 7
 		const u64 page = PAGE_WINDOW + BIT(bit);
 
 		page_map(page, physical, PAGE_PRESENT | PAGE_WRITE | PAGE_ACCESSED | PAGE_DIRTY);
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("page %#lx, access %u", page, access);
 			run(access, page + 0xabc);
 			expect_violation(page + 0xabc, physical + 0xabc, access);
@@ -57,7 +55,7 @@ TEST("info.gla.ept", "An EPT violation gives the guest-linear address, and bit 7
 	}
 	page_map(PAGE_WINDOW, physical, PAGE_PRESENT | PAGE_WRITE | PAGE_ACCESSED | PAGE_DIRTY);
 	for (u32 i = 0; i < OFFSETS; i++)
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("offset %#lx, access %u", offset_of(i), access);
 			run(access, PAGE_WINDOW + offset_of(i));
 			expect_violation(PAGE_WINDOW + offset_of(i), physical + offset_of(i), access);
@@ -73,7 +71,7 @@ TEST("info.gla.ept_walk", "So it does where a guest paging structure is what may
 	vmcs_use_ept();
 	page_map(linear & ~0xfffull, physical_address(page_alloc()), PAGE_PRESENT | PAGE_WRITE);
 	for (u32 level = 1; level < 4; level++)
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			const u64 entry = physical_address(page_entry(linear, level));
 
 			CASE("level %u, access %u", level, access);
@@ -138,7 +136,7 @@ TEST("info.gpa.ept",
 		for (u32 misconfigured = 0; misconfigured < 2; misconfigured++)
 			for (u32 low = 12; low < 32; low++) {
 				const u64 page = BIT(bit) | BIT(low), offset = offset_of(low % OFFSETS);
-				const enum access access = low % ACCESSES;
+				const enum access_kind access = low % ACCESSES;
 
 				page_map(PAGE_WINDOW, page, PAGE_PRESENT | PAGE_WRITE | PAGE_ACCESSED | PAGE_DIRTY);
 				ept_map(page, 0, misconfigured ? EPT_WRITE | EPT_WB : 0);
@@ -158,7 +156,7 @@ TEST("info.gpa.ept",
 		ept_map(page, 0, misconfigured ? EPT_WRITE | EPT_WB : 0);
 		ept_flush();
 		for (u32 i = 0; i < OFFSETS; i++)
-			for (enum access access = 0; access < ACCESSES; access++) {
+			for (enum access_kind access = 0; access < ACCESSES; access++) {
 				CASE("offset %#lx, misconfigured %u, access %u", offset_of(i), misconfigured, access);
 				run(access, PAGE_WINDOW + offset_of(i));
 				expect_exit(misconfigured ? EXIT_EPT_MISCONFIGURATION : EXIT_EPT_VIOLATION,

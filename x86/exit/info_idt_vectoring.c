@@ -206,7 +206,7 @@ TEST("info.idtv.swint", "INT n, INT3 and INTO on their way have their type, and 
 		CASE("INTO, %s", strike_names[strikes[i]]);
 		delivery_prepare(&software_events[2], strikes[i]);
 		vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE32);
-		vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_OF);
 		software_code[0] = 0x2e;
 		software_code[1] = 0xce;

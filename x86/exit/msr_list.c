@@ -3,12 +3,8 @@
 #include "hostload.h"
 
 #include "libc/string.h"
+#include "vmx/msr_list.h"
 #include "x86/page.h"
-
-struct msr_entry {
-	u32 index, reserved;
-	u64 value;
-};
 
 enum {
 	LIST_MAX = 512,		/* what every processor takes: IA32_VMX_MISC[27:25] = 0 */

@@ -25,7 +25,6 @@ static u64 breakpoint(u32 n, bool global, u32 condition)
 {
 	return 0x400 | BIT(2 * n + global) | (u64)(condition | 1 << 2) << (16 + 4 * n);
 }
-enum { ON_WRITE = 1, ON_ACCESS = 3 };
 
 static void watch(u32 n)
 {
@@ -67,13 +66,13 @@ TEST("save.pdbg_clear", "exits of instructions, exceptions and timers save no pe
 	for (u32 n = 0; n < 4; n++) {
 		CASE("#DB by data breakpoint %u", n);
 		watch(n);
-		run_with(save_watched_read, breakpoint(n, n & 1, ON_ACCESS), 0);
+		run_with(save_watched_read, breakpoint(n, n & 1, BREAK_ON_ACCESS), 0);
 		expect_exit(EXIT_EXCEPTION_OR_NMI);
 		expect_bits(vmcs_read(EXIT_QUALIFICATION), BIT(n) | BIT(14), BIT(n));
 		expect_eq(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 
 		CASE("CPUID behind a breakpoint %u that is not enabled", n);
-		run_with(save_watched_mov_ds, breakpoint(n, false, ON_ACCESS) & ~BIT(2 * n), 0);
+		run_with(save_watched_mov_ds, breakpoint(n, false, BREAK_ON_ACCESS) & ~BIT(2 * n), 0);
 		expect_exit(EXIT_CPUID);
 		expect_eq(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 	}
@@ -109,19 +108,19 @@ static void expect_pending(void (*function)(void), u32 reason)
 		for (u32 global = 0; global < 2; global++) {
 			CASE("breakpoint %u, global %u", n, global);
 			watch(n);
-			run_with(function, breakpoint(n, global, ON_ACCESS), 0);
+			run_with(function, breakpoint(n, global, BREAK_ON_ACCESS), 0);
 			expect_exit(reason);
 			expect_eq(vmcs_read(GUEST_INTERRUPTIBILITY_STATE), INTERRUPTIBILITY_MOV_SS);
 			expect_eq(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), PENDING_BREAKPOINT | BIT(n));
 
 			/* Bits 3:0 may say that it matched. */
 			CASE("breakpoint %u, not enabled", n);
-			run_with(function, breakpoint(n, global, ON_ACCESS) & ~(3ull << 2 * n), 0);
+			run_with(function, breakpoint(n, global, BREAK_ON_ACCESS) & ~(3ull << 2 * n), 0);
 			expect_exit(reason);
 			expect_bits(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), ~BIT(n), 0);
 
 			CASE("breakpoint %u for writes", n);
-			run_with(function, breakpoint(n, global, ON_WRITE), 0);
+			run_with(function, breakpoint(n, global, BREAK_ON_WRITE), 0);
 			expect_exit(reason);
 			expect_eq(vmcs_read(GUEST_PENDING_DEBUG_EXCEPTIONS), 0);
 		}

@@ -172,7 +172,7 @@ TEST("save.seg_unusable", "an unusable segment register is saved with bit 16 = 1
 	vmcs_write(GUEST_LDTR_SELECTOR, SELECTOR_SPARE);
 	vmcs_write(GUEST_LDTR_ACCESS_RIGHTS, 0x82);
 	vmcs_write(GUEST_LDTR_LIMIT, 0xff);
-	vmcs_write(GUEST_GS_ACCESS_RIGHTS, 0xc093);
+	vmcs_write(GUEST_GS_ACCESS_RIGHTS, RIGHTS_DATA32);
 	guest_run_at(save_null_segments);
 	expect_exit(EXIT_VMCALL);
 	for (enum segment_register r = 0; r < SEGMENT_REGISTERS; r++) {
@@ -185,7 +185,7 @@ TEST("save.seg_unusable", "an unusable segment register is saved with bit 16 = 1
 	}
 	expect_bits(vmcs_read(GUEST_SS_ACCESS_RIGHTS), RIGHTS_DPL, 0);
 	/* CS is always usable. */
-	expect_eq(vmcs_read(GUEST_CS_ACCESS_RIGHTS), 0xa09b);
+	expect_eq(vmcs_read(GUEST_CS_ACCESS_RIGHTS), RIGHTS_CODE64);
 
 	/* By VM entry: whatever the selectors are. The bases of FS and GS live on; see below for the others. */
 	for (u32 cpl = 0; cpl < 4; cpl++) {
@@ -193,7 +193,7 @@ TEST("save.seg_unusable", "an unusable segment register is saved with bit 16 = 1
 		if (cpl)
 			guest_set_cpl3();
 		vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE64 | cpl);
-		vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b | cpl << 5);
+		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64 | cpl << 5);
 		vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
 		for (enum segment_register r = 0; r < SEGMENT_REGISTERS; r++) {
 			if (r == SEG_CS || r == SEG_TR)
@@ -218,7 +218,7 @@ TEST("save.seg_unusable", "an unusable segment register is saved with bit 16 = 1
 		expect_eq(vmcs_read(GUEST_GS_BASE), -0x123456789ll);
 		expect_eq(vmcs_read(GUEST_CS_SELECTOR), SELECTOR_CODE64 | cpl);
 		expect_eq(vmcs_read(GUEST_CS_LIMIT), 0xffffffff);
-		expect_eq(vmcs_read(GUEST_CS_ACCESS_RIGHTS), 0xa09b | cpl << 5);
+		expect_eq(vmcs_read(GUEST_CS_ACCESS_RIGHTS), RIGHTS_CODE64 | cpl << 5);
 	}
 }
 

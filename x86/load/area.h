@@ -4,13 +4,10 @@
 
 #include "load.h"
 
+#include "vmx/msr_list.h"
+
 /* At least 512 entries are allowed everywhere (IA32_VMX_MISC[27:25]). */
 enum { AREA_ENTRIES = 512 };
-
-struct msr_entry {
-	u32 index, reserved;
-	u64 value;
-};
 
 /* The area of the test: room for AREA_ENTRIES from the start of a page. Set its length by area_use. */
 struct msr_entry *area_alloc(void);

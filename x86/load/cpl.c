@@ -34,7 +34,7 @@ static void try_privilege(enum guest_mode mode, struct privilege p)
 	vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE64 | p.cs_rpl);
 	vmcs_write(GUEST_SS_SELECTOR, SELECTOR_DATA | p.ss_rpl);
 	vmcs_write(GUEST_CS_ACCESS_RIGHTS, code | p.cs_dpl << 5);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, (p.ss_unusable ? RIGHTS_NOT_USABLE : 0xc093) | p.ss_dpl << 5);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, (p.ss_unusable ? RIGHTS_NOT_USABLE : RIGHTS_DATA32) | p.ss_dpl << 5);
 	expect_cpl(p.ss_dpl);
 	run_code(read_selector_cs);
 	expect_code_ran();

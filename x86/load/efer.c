@@ -90,9 +90,9 @@ static void check_effects(void)
 			expect_exit(EXIT_VMCALL, .rip = (u64)syscall_lands);
 		else
 			expect_guest_fault(VECTOR_UD, 0);
-		vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xa09b);
+		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64);
 		vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE64);
-		vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0xc093);
+		vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA32);
 		vmcs_write(GUEST_SS_SELECTOR, SELECTOR_DATA);
 
 		wrmsr(IA32_EFER, home | settings[3 - i]);

@@ -20,7 +20,7 @@ static void set_unpaged(void)
 	for (u32 i = 0; i < 12; i += 2) {
 		vmcs_write(GUEST_ES_SELECTOR + i, i == 2 ? SELECTOR_CODE32 : SELECTOR_DATA);
 		vmcs_write(GUEST_ES_LIMIT + i, 0xffffffff);
-		vmcs_write(GUEST_ES_ACCESS_RIGHTS + i, i == 2 ? 0xc09b : 0xc093);
+		vmcs_write(GUEST_ES_ACCESS_RIGHTS + i, i == 2 ? RIGHTS_CODE32 : RIGHTS_DATA32);
 	}
 	vmcs_write(GUEST_CR0, vmcs_read(GUEST_CR0) | CR0_PE);
 }

@@ -45,7 +45,7 @@ static void expect_efer(u64 lma)
 TEST("entry.load.ia32e_compat", "with \"IA-32e mode guest\" CS.L = 1 is 64-bit mode, and CS.L = 0 is compatibility mode with CS.D's size")
 {
 	static const struct { u32 rights, size; } rights[] = {
-		{ 0xa09b, SIZE_64 }, { 0xc09b, SIZE_32 }, { 0x809b, SIZE_16 }, { 0xa099, SIZE_64 }, { 0xc099, SIZE_32 },
+		{ RIGHTS_CODE64, SIZE_64 }, { RIGHTS_CODE32, SIZE_32 }, { 0x809b, SIZE_16 }, { 0xa099, SIZE_64 }, { 0xc099, SIZE_32 },
 		{ 0xa09f, SIZE_64 }, { 0xc09d, SIZE_32 }, { 0x809d, SIZE_16 },
 	};
 
@@ -86,7 +86,7 @@ TEST("entry.load.legacy32",
      "without \"IA-32e mode guest\" a guest of a 64-bit host is outside IA-32e mode, and its exits lead to the 64-bit host")
 {
 	static const struct { u32 rights, size; } rights[] = {
-		{ 0xc09b, SIZE_32 }, { 0x809b, SIZE_16 }, { 0xe09b, SIZE_32 }, { 0xa09b, SIZE_16 },
+		{ RIGHTS_CODE32, SIZE_32 }, { 0x809b, SIZE_16 }, { 0xe09b, SIZE_32 }, { RIGHTS_CODE64, SIZE_16 },
 	};
 	static const enum guest_mode modes[] = { MODE_PAE, MODE_32BIT };
 
@@ -99,7 +99,7 @@ TEST("entry.load.legacy32",
 			vmcs_write(GUEST_CS_LIMIT, 0xffffffff);
 			expect_size(rights[i].size);
 		}
-		vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+		vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 		expect_efer(0);
 		CASE("%s, an interrupt", guest_mode_names[modes[m]]);
 		check_interrupt32();
@@ -188,7 +188,7 @@ TEST("entry.load.unpaged", "an unrestricted guest with CR0.PE = 1 and CR0.PG = 0
 	expect_size(SIZE_32);
 	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0x809b);
 	expect_size(SIZE_16);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 	expect_efer(0);
 	/* EPT alone translates: each bit of the address, where the image is not. */
 	for (u32 bit = 12; bit < 32; bit++) {

@@ -59,7 +59,7 @@ static void try_bases(u64 fs, u64 gs)
 TEST("entry.load.fs_gs_base_msr", "the bases of FS and GS are IA32_FS_BASE and IA32_GS_BASE for the guest, unusable or not",
      NEEDS(PROC_USE_MSR_BITMAPS))
 {
-	static const u32 rights[] = { 0xc093, 0x10000, 0x1c093 };
+	static const u32 rights[] = { RIGHTS_DATA32, RIGHTS_NOT_USABLE, RIGHTS_NOT_USABLE | RIGHTS_DATA32 };
 
 	vmcs_use_msr_bitmap();
 	words[0] = 0x1234567890abcdef;

@@ -23,7 +23,7 @@ static bool takes_next_limit(void)
 	return walk_takes_nth(&count, 40);
 }
 
-enum { RIGHTS_FLAT = 0xc093, RIGHTS_FLAT_CODE = 0xc09b, VMCALL_LENGTH = 3 };
+enum { VMCALL_LENGTH = 3 };
 
 static const enum segment_register data_segments[] = { SEG_ES, SEG_SS, SEG_DS, SEG_FS, SEG_GS };
 #define FOR_EACH_DATA_SEGMENT(r) \
@@ -85,7 +85,7 @@ static void check_bases(void)
 			if (!takes_next())
 				continue;
 			CASE("%s base %#x, offset %#x", segment_names[r], base, offset);
-			set_segment(r, base, 0xffffffff, RIGHTS_FLAT);
+			set_segment(r, base, 0xffffffff, RIGHTS_DATA32);
 			read_through(r, offset);
 			expect_code_ran();
 			expect_eq((u32)guest.regs.rax, words[bit % 4]);
@@ -98,7 +98,7 @@ static void check_bases(void)
 				words[(bit + 1) % 4] = before;
 			}
 		}
-		set_segment(r, 0, 0xffffffff, RIGHTS_FLAT);
+		set_segment(r, 0, 0xffffffff, RIGHTS_DATA32);
 	}
 }
 
@@ -110,12 +110,12 @@ static void check_code_bases(enum guest_mode mode)
 		if (!takes_next())
 			continue;
 		CASE("%s, CS base %#x", guest_mode_names[mode], base);
-		set_segment(SEG_CS, base, 0xffffffff, mode == MODE_REAL ? 0x809b : RIGHTS_FLAT_CODE);
+		set_segment(SEG_CS, base, 0xffffffff, mode == MODE_REAL ? 0x809b : RIGHTS_CODE32);
 		read_through(SEG_CS, address_of(&words[2]) - base);
 		expect_code_ran();
 		expect_eq((u32)guest.regs.rax, words[2]);
 	}
-	set_segment(SEG_CS, mode == MODE_REAL ? low_page() : 0, 0xffffffff, mode == MODE_REAL ? 0x809b : RIGHTS_FLAT_CODE);
+	set_segment(SEG_CS, mode == MODE_REAL ? low_page() : 0, 0xffffffff, mode == MODE_REAL ? 0x809b : RIGHTS_CODE32);
 }
 
 /* With this limit the segment ends with the first byte of words[1]: 4 bytes at limit - 3 are inside. */
@@ -154,7 +154,7 @@ static void check_limits(void)
 			if (bit < 20)
 				try_limit(r, BIT(bit) << 12 | 0xfff, RIGHTS_G);
 		}
-		set_segment(r, 0, 0xffffffff, RIGHTS_FLAT);
+		set_segment(r, 0, 0xffffffff, RIGHTS_DATA32);
 	}
 }
 
@@ -188,7 +188,7 @@ static void check_expand_down(void)
 			else
 				expect_exception(segment_vector(r));
 		}
-		set_segment(r, 0, 0xffffffff, RIGHTS_FLAT);
+		set_segment(r, 0, 0xffffffff, RIGHTS_DATA32);
 	}
 }
 
@@ -222,7 +222,7 @@ static void check_code_limits(void)
 			expect_exception(VECTOR_GP);
 			expect_eq(vmcs_read(GUEST_RIP), limit - short_by + 1);
 		}
-	set_segment(SEG_CS, 0, 0xffffffff, RIGHTS_FLAT_CODE);
+	set_segment(SEG_CS, 0, 0xffffffff, RIGHTS_CODE32);
 }
 
 static void check_rights(void)
@@ -252,7 +252,7 @@ static void check_rights(void)
 				expect_eq((u32)guest.regs.rcx, words[3] + 1);
 			}
 		}
-		set_segment(r, 0, 0xffffffff, RIGHTS_FLAT);
+		set_segment(r, 0, 0xffffffff, RIGHTS_DATA32);
 	}
 	for (u32 type = 9; type <= 15; type += 2) {
 		CASE("CS type %u", type);
@@ -265,7 +265,7 @@ static void check_rights(void)
 		write_through(SEG_CS, address_of(&words[3]), 0);
 		expect_exception(VECTOR_GP);
 	}
-	set_segment(SEG_CS, 0, 0xffffffff, RIGHTS_FLAT_CODE);
+	set_segment(SEG_CS, 0, 0xffffffff, RIGHTS_CODE32);
 }
 
 CODE(push_once, ".code32; push %ecx; mov %esp, %ebx; .code64");
@@ -287,7 +287,7 @@ static void check_stack_size(void)
 		expect_eq((u32)guest.regs.rbx, esp);
 		expect_eq(stack[(big ? 0x1fffc : 0xfffc) / 4], 0xabcd0 + big);
 	}
-	set_segment(SEG_SS, 0, 0xffffffff, RIGHTS_FLAT);
+	set_segment(SEG_SS, 0, 0xffffffff, RIGHTS_DATA32);
 }
 
 CODE(read_reload_read, ".code32; mov %es:(%ebx), %eax; mov %es, %ecx; mov %ecx, %es; mov %es:(%ebx), %edx; .code64");
@@ -296,14 +296,14 @@ static void check_reload(void)
 {
 	CASE("ES is used until it is loaded again");
 	vmcs_write(GUEST_ES_SELECTOR, SELECTOR_DATA);
-	set_segment(SEG_ES, address_of(&words[1]) - address_of(&words[0]), 0xffffffff, RIGHTS_FLAT);
+	set_segment(SEG_ES, address_of(&words[1]) - address_of(&words[0]), 0xffffffff, RIGHTS_DATA32);
 	guest.regs.rbx = address_of(&words[0]);
 	run_based_code(read_reload_read);
 	expect_code_ran();
 	expect_eq((u32)guest.regs.rax, words[1]);
 	expect_eq((u32)guest.regs.rcx, SELECTOR_DATA);
 	expect_eq((u32)guest.regs.rdx, words[0]);
-	set_segment(SEG_ES, 0, 0xffffffff, RIGHTS_FLAT);
+	set_segment(SEG_ES, 0, 0xffffffff, RIGHTS_DATA32);
 }
 
 CODE(read_flat, "mov %es:(%rbx), %eax; mov %cs:(%rbx), %ecx; mov %ss:(%rbx), %edx; mov %ds:(%rbx), %esi\n"
@@ -386,7 +386,7 @@ TEST("entry.load.seg.unusable_data", "a segment register that is unusable raises
 				}
 			}
 			CASE("%s, %s usable", guest_mode_names[mode], segment_names[r]);
-			set_segment(r, 0, 0xffffffff, RIGHTS_FLAT);
+			set_segment(r, 0, 0xffffffff, RIGHTS_DATA32);
 			read_through(r, address_of(&words[0]));
 			expect_code_ran();
 			expect_eq((u32)guest.regs.rax, words[0]);
@@ -395,7 +395,7 @@ TEST("entry.load.seg.unusable_data", "a segment register that is unusable raises
 	start_segments(MODE_64BIT);
 	CASE("64-bit mode");
 	FOR_EACH_DATA_SEGMENT(r)
-		set_segment(r, 0, 0, 0x10000);
+		set_segment(r, 0, 0, RIGHTS_NOT_USABLE);
 	guest.regs.rbx = (u64)&words[0];
 	run_code(read_flat);
 	expect_code_ran();

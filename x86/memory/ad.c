@@ -29,7 +29,7 @@ TEST("ept.ad.access", "With A/D flags every entry that is used gets A, and no ot
      NEEDS(PROC2_ENABLE_EPT, CAP_EPT_ACCESSED_AND_DIRTY_FLAGS))
 {
 	use_window_with_flags();
-	for (enum access access = 0; access < ACCESSES; access++) {
+	for (enum access_kind access = 0; access < ACCESSES; access++) {
 		clear_flags();
 		ept_map(GUEST_PHYSICAL + PAGE_SIZE, physical_address(window_page), EPT_RWX | EPT_WB);
 		expect_access_works(access, LINEAR);
@@ -50,7 +50,7 @@ static void expect_dirty_by_write(unsigned int level, u64 leaf)
 {
 	u64 *entry = ept_entry(GUEST_PHYSICAL, level);
 
-	for (enum access access = 0; access < ACCESSES; access++) {
+	for (enum access_kind access = 0; access < ACCESSES; access++) {
 		CASE("%s, leaf of level %u", access_names[access], level);
 		*entry = leaf;
 		ept_flush();
@@ -99,7 +99,7 @@ TEST("ept.ad.off", "Without A/D flags bits 8 and 9 stay as they are", NEEDS(PROC
 		for (unsigned int level = 1; level <= LEVELS; level++)
 			*ept_entry(GUEST_PHYSICAL, level) = (*ept_entry(GUEST_PHYSICAL, level) & ~(u64)AD) | flags;
 		ept_flush();
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			expect_access_works(access, LINEAR);
 			for (unsigned int level = 1; level <= LEVELS; level++) {
 				CASE("%s, level %u, bits 9:8 = %u", access_names[access], level, flags >> 8);

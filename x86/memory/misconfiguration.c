@@ -27,7 +27,7 @@ static void expect_entry_misconfigured(unsigned int level, u64 value)
 		guest_access(READ, LINEAR);
 		expect_exit(EXIT_EPT_MISCONFIGURATION);
 	} else {
-		for (enum access access = 0; access < ACCESSES; access++)
+		for (enum access_kind access = 0; access < ACCESSES; access++)
 			expect_misconfiguration(access, 0x120);
 	}
 	*entry = saved;
@@ -43,7 +43,7 @@ static void expect_entry_works(unsigned int level, u64 value)
 
 	*entry = value;
 	ept_flush();
-	for (enum access access = 0; access < ACCESSES; access++)
+	for (enum access_kind access = 0; access < ACCESSES; access++)
 		if (access != WRITE || same_type)
 			expect_access_works(access, LINEAR);
 	*entry = saved;
@@ -74,7 +74,7 @@ static void expect_leaf_misconfigured(unsigned int level, u64 value)
 
 	*entry = value;
 	ept_flush();
-	for (enum access access = 0; access < ACCESSES; access++) {
+	for (enum access_kind access = 0; access < ACCESSES; access++) {
 		guest_access(access, LINEAR);
 		expect_exit(EXIT_EPT_MISCONFIGURATION, .physical = *page_entry(LINEAR, 1) & PAGE_ADDRESS_MASK);
 	}
@@ -206,7 +206,7 @@ TEST("ept.misconfig.qual", "A misconfiguration has qualification 0 and the guest
 	for (u32 bit = 12; bit < physical_address_width() && bit < 48; bit++) {
 		const u64 physical = BIT(bit < 34 ? 34 : 33) | BIT(bit);
 
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("guest-physical address %#x, %s", physical, access_names[access]);
 			ept_map(physical, physical_address(window_page), EPT_WRITE | EPT_WB);
 			page_map(LINEAR, physical, PAGE_PRESENT | PAGE_WRITE);
@@ -246,7 +246,7 @@ TEST("ept.misconfig.priority",
 
 			*entry = bad;
 			ept_flush();
-			for (enum access access = 0; access < ACCESSES; access++)
+			for (enum access_kind access = 0; access < ACCESSES; access++)
 				expect_violation(access, 0, 0x120);
 			*entry = below;
 			*ept_entry(GUEST_PHYSICAL, above) = saved;
@@ -287,7 +287,7 @@ TEST("ept.ignored_bits", "Bits 11:8 and 63:52 of a present entry, all but 2:0 of
 			CASE("level %u, not present, bit %u", level, bit);
 			*ept_entry(GUEST_PHYSICAL, level) = bit == 2 ? 0 : bit == 64 ? ~7ull : BIT(bit);
 			ept_flush();
-			for (enum access access = 0; access < ACCESSES; access++)
+			for (enum access_kind access = 0; access < ACCESSES; access++)
 				expect_violation(access, 0, 0x120);
 			*ept_entry(GUEST_PHYSICAL, level) = saved;
 			ept_flush();

@@ -48,7 +48,7 @@ static void use_pae_guest(void)
 
 	vmcs_clear_controls(ENTRYCTL_IA32E_MODE_GUEST);
 	vmcs_write(GUEST_CS_SELECTOR, SELECTOR_CODE32);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, 0xc09b);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE32);
 	vmcs_write(EXCEPTION_BITMAP, BIT(VECTOR_GP));
 	fill_tables();
 }

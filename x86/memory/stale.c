@@ -39,7 +39,7 @@ TEST("ept.stale_until_invept", "Behind INVEPT lowered permissions and new addres
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(invept_types); i++)
 		for (unsigned int level = 1; level <= 3 && has(invept_types[i].capability); level++)
-			for (enum access access = 0; access < ACCESSES; access++) {
+			for (enum access_kind access = 0; access < ACCESSES; access++) {
 				u64 *entry = ept_entry(GUEST_PHYSICAL, level);
 				const u64 saved = *entry;
 

@@ -23,14 +23,14 @@ TEST("ept.viol.notpresent", "An entry with bits 2:0 = 0 gives a violation by eve
 	for (unsigned int level = 1; level <= LEVELS; level++) {
 		set_permissions(level, 0);
 		ept_flush();
-		for (enum access access = 0; access < ACCESSES; access++)
+		for (enum access_kind access = 0; access < ACCESSES; access++)
 			for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
 				CASE("level %u, %s, offset %#x", level, access_names[access], offsets[i]);
 				expect_violation(access, 0, offsets[i]);
 			}
 		set_permissions(level, EPT_RWX);
 		ept_flush();
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("level %u present, %s", level, access_names[access]);
 			expect_access_works(access, LINEAR);
 		}
@@ -51,7 +51,7 @@ static void expect_permission_decides(u64 permissions)
 {
 	set_permissions(1, permissions);
 	ept_flush();
-	for (enum access access = 0; access < ACCESSES; access++) {
+	for (enum access_kind access = 0; access < ACCESSES; access++) {
 		CASE("permissions %u, %s", permissions, access_names[access]);
 		if (permissions & access_bit(access)) {
 			expect_access_works(access, LINEAR + 0x450);
@@ -98,7 +98,7 @@ TEST("ept.viol.level_and", "A permission missing at any one level gives the viol
 				continue;
 			set_permissions(level, permissions[i]);
 			ept_flush();
-			for (enum access access = 0; access < ACCESSES; access++) {
+			for (enum access_kind access = 0; access < ACCESSES; access++) {
 				CASE("level %u, permissions %u, %s", level, permissions[i], access_names[access]);
 				if (permissions[i] & access_bit(access))
 					expect_access_works(access, LINEAR);
@@ -132,7 +132,7 @@ TEST("ept.viol.perm_bits", "Qualification bits 5:3 are R, W and X of all entries
 		for (unsigned int level = 1; level <= 3; level++)
 			set_permissions(level, at[level - 1]);
 		ept_flush();
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("PTE %u, PDE %u, PDPTE %u, %s", at[0], at[1], at[2], access_names[access]);
 			if (all & access_bit(access))
 				expect_access_works(access, LINEAR);
@@ -183,7 +183,7 @@ TEST("ept.violation_invalidates", "Behind a violation, more permissions need no 
 {
 	use_window();
 	for (unsigned int level = 1; level <= LEVELS; level++)
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("level %u, %s", level, access_names[access]);
 			set_permissions(level, access == WRITE ? EPT_READ : access == FETCH ? EPT_READ | EPT_WRITE : 0);
 			ept_flush();

@@ -29,7 +29,7 @@ TEST("ept.viol.bit7_bit8", "Bit 8 is 1 for the page itself, 0 for a guest paging
      NEEDS(PROC2_ENABLE_EPT))
 {
 	use_window();
-	for (enum access access = 0; access < ACCESSES; access++) {
+	for (enum access_kind access = 0; access < ACCESSES; access++) {
 		CASE("the page, %s", access_names[access]);
 		*ept_entry(GUEST_PHYSICAL, 1) &= ~(u64)EPT_RWX;
 		ept_flush();
@@ -53,7 +53,7 @@ TEST("ept.viol.guest_ad_update", "Setting A or D in a guest entry on a read-only
      NEEDS(PROC2_ENABLE_EPT))
 {
 	enum { A = PAGE_ACCESSED, D = PAGE_DIRTY };
-	static const struct { enum access access; u64 flags; bool updates; } cases[] = {
+	static const struct { enum access_kind access; u64 flags; bool updates; } cases[] = {
 		{ READ, 0, true }, { READ, D, true }, { READ, A, false }, { READ, A | D, false },
 		{ FETCH, 0, true }, { FETCH, A, false },
 		{ WRITE, 0, true }, { WRITE, A, true }, { WRITE, A | D, false },
@@ -96,7 +96,7 @@ TEST("ept.viol.guest_walk_write", "With A/D flags a guest paging-structure acces
 	expect_access_works(READ, LINEAR);	/* sets A above */
 	vmcs_write(EPT_POINTER, vmcs_read(EPT_POINTER) | EPTP_ACCESSED_DIRTY);
 	for (unsigned int level = 1; level <= 3; level++)
-		for (enum access access = 0; access < ACCESSES; access++) {
+		for (enum access_kind access = 0; access < ACCESSES; access++) {
 			CASE("guest entry of level %u, %s", level, access_names[access]);
 			set_table_permissions(level, EPT_READ);
 			guest_access(access, LINEAR);

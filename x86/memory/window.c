@@ -34,7 +34,7 @@ void use_window(void)
 	restore_window();
 }
 
-struct outcome guest_access(enum access access, u64 linear)
+struct outcome guest_access(enum access_kind access, u64 linear)
 {
 	static void (*const functions[ACCESSES])(void) = { guest_reads, guest_writes, guest_jumps };
 
@@ -44,12 +44,12 @@ struct outcome guest_access(enum access access, u64 linear)
 	return guest_run(functions[access]);
 }
 
-u64 access_rip(enum access access, u64 linear)
+u64 access_rip(enum access_kind access, u64 linear)
 {
 	return access == FETCH ? linear : access == READ ? (u64)guest_reads : (u64)guest_writes;
 }
 
-bool check_access_works(const char *file, u32 line, enum access access, u64 linear)
+bool check_access_works(const char *file, u32 line, enum access_kind access, u64 linear)
 {
 	guest.regs.rcx = RETS;
 	guest_access(access, linear);
@@ -58,7 +58,7 @@ bool check_access_works(const char *file, u32 line, enum access access, u64 line
 	return access != READ || check_equal(file, line, "what the guest read", guest.regs.rcx, RETS);
 }
 
-static bool check_ept_exit(const char *file, u32 line, u32 reason, enum access access, u64 offset)
+static bool check_ept_exit(const char *file, u32 line, u32 reason, enum access_kind access, u64 offset)
 {
 	struct expected_exit expected;
 
@@ -74,7 +74,7 @@ static bool check_ept_exit(const char *file, u32 line, u32 reason, enum access a
 	       check_equal(file, line, "the page's memory", *(u64 *)(window_page + (offset & ~7ull)), RETS);
 }
 
-bool check_violation(const char *file, u32 line, enum access access, u64 permissions, u64 offset)
+bool check_violation(const char *file, u32 line, enum access_kind access, u64 permissions, u64 offset)
 {
 	return check_ept_exit(file, line, EXIT_EPT_VIOLATION, access, offset) &&
 	       check_bits(file, line, "exit qualification", vmcs_read(EXIT_QUALIFICATION), EPT_VIOLATION_DEFINED,
@@ -82,7 +82,7 @@ bool check_violation(const char *file, u32 line, enum access access, u64 permiss
 			  EPT_VIOLATION_LINEAR_VALID | EPT_VIOLATION_FINAL);
 }
 
-bool check_misconfiguration(const char *file, u32 line, enum access access, u64 offset)
+bool check_misconfiguration(const char *file, u32 line, enum access_kind access, u64 offset)
 {
 	return check_ept_exit(file, line, EXIT_EPT_MISCONFIGURATION, access, offset);
 }

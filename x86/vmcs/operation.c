@@ -174,12 +174,11 @@ static void (*const privileged[])(void) = {
 /* CPL is SS.DPL; CS and SS agree with it. */
 static void set_guest_cpl(u32 cpl)
 {
-	enum { CODE64 = 0xa09b, DATA = 0xc093 };
 
 	vmcs_write(GUEST_CS_SELECTOR, 0x2000 | cpl);
-	vmcs_write(GUEST_CS_ACCESS_RIGHTS, CODE64 | cpl << 5);
+	vmcs_write(GUEST_CS_ACCESS_RIGHTS, RIGHTS_CODE64 | cpl << 5);
 	vmcs_write(GUEST_SS_SELECTOR, 0x2008 | cpl);
-	vmcs_write(GUEST_SS_ACCESS_RIGHTS, DATA | cpl << 5);
+	vmcs_write(GUEST_SS_ACCESS_RIGHTS, RIGHTS_DATA32 | cpl << 5);
 }
 
 TEST("vmxop.modes", "a guest runs at any CPL: with SS.DPL above 0 privileged instructions are #GP(0)")
