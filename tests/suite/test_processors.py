@@ -45,6 +45,16 @@ class OnQemu(unittest.TestCase):
         # Three cores need two bits of the ID: 0, 1, 2, 4, 5.
         self.with_firmware("5,sockets=2,cores=3,threads=1,maxcpus=6", "online=5", 7)
 
+    def test_an_id_above_255(self) -> None:
+        # 129 cores need eight bits of the ID: the first processor of the second socket has 100H, which x2APIC alone can address.
+        machine = ["-machine", "q35", "-smp", "1,sockets=2,cores=129,threads=1,maxcpus=258",
+                   "-device", "max-x86_64-cpu,socket-id=1,core-id=0,thread-id=0"]
+        ran = subprocess.run([*QEMU, *machine, "-kernel", str(IMAGES / "processors.elf"), "-append", "online=2"],
+                             capture_output=True, timeout=120, stdin=subprocess.DEVNULL)
+        if b"requires kernel irqchip" in ran.stderr or b"x2apic" in ran.stderr.lower():
+            self.skipTest("this QEMU has no x2APIC without KVM (QEMU 9 has): " + ran.stderr.decode().strip())
+        self.check(ran.stdout.decode("latin-1"), 6)
+
     def test_disabled_ones_are_not_woken(self) -> None:
         self.with_firmware("2,maxcpus=8", "online=2", 6)
 
