@@ -147,6 +147,11 @@ def _select(options: argparse.Namespace, sections: List[Section], images: Dict[s
     only = pairs = None
     if options.area or options.priority:
         only = catalogue.select(CATALOGUE, options.area, options.priority)
+    if options.advisory:
+        from . import advisories  # start-up time
+
+        tests = advisories.select(options.advisory, advisories.read())
+        only = tests if only is None else only & tests
     if options.failed:
         from . import history  # start-up time
 

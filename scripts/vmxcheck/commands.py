@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
-from . import ci, compare, explain, extents, html, junit, machines, merge, reports, results as results_module, summary
+from . import advisories, ci, compare, errata, explain, extents, html, junit, machines, merge, reports, results as results_module, summary
 from .errors import Problem
 from .optional import check
 from .output import complain, emit
@@ -127,6 +127,30 @@ def _report(options: argparse.Namespace) -> int:
 
 def _explain(options: argparse.Namespace) -> int:
     emit(sys.stdout, explain.text(options.id, TOP, results_base(options), Style.of(sys.stdout)))
+    return 0
+
+
+def _results_of(options: argparse.Namespace) -> List[Dict[str, Any]]:
+    """Those that are named, or those of the last run, if there is one."""
+    if options.inputs:
+        return [results_module.read(Path(name)) for name in options.inputs]
+    last = results_module.read_latest(results_base(options))
+    return [last] if last else []
+
+
+def _errata(options: argparse.Namespace) -> int:
+    found = _results_of(options)
+    lines = [line for data in found for line in errata.summary(data, errata.read(), True, options.verbose)]
+    if not lines:
+        raise Problem("errata: %s" % ("spec/errata.tsv has no line for the processors of these runs" if found else "there is no run to look at"))
+    emit(sys.stdout, "\n".join(lines))
+    return 0
+
+
+def _advisories(options: argparse.Namespace) -> int:
+    runs = _results_of(options)
+    data: Dict[str, Any] = {"points": [p for one in runs for p in one["points"]], "run": ", ".join(one["run"] for one in runs)} if runs else {}
+    emit(sys.stdout, advisories.text(data, advisories.read(), options.verbose))
     return 0
 
 

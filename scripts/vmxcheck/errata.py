@@ -106,8 +106,8 @@ def _state(one: Erratum, target: str, points: Dict[str, Dict[str, Any]]) -> Stat
     return State(one, target, PRESENT if shown else ABSENT if passed else UNKNOWN, shown or passed)
 
 
-def summary(data: Mapping[str, Any], table_: Sequence[Erratum], verbose: bool) -> List[str]:
-    """A line for each target whose processor is listed, and one for each erratum that showed."""
+def summary(data: Mapping[str, Any], table_: Sequence[Erratum], all_: bool, notes: bool = False) -> List[str]:
+    """A line for each target whose processor is listed, and one for each erratum that showed, or for all."""
     out = []
     found = states(data, table_)
     for target in data["target"]:
@@ -118,7 +118,8 @@ def summary(data: Mapping[str, Any], table_: Sequence[Erratum], verbose: bool) -
         out.append("errata of %s (microcode %s) on %s: %s" % (silicon["fms"], silicon.get("microcode", "none"), target["name"], ", ".join(
             "%d %s" % (sum(one.state == state for one in mine), state) for state in (PRESENT, ABSENT, UNKNOWN, UNSEEN))))
         for one in mine:
-            if one.state == PRESENT or verbose:
+            if one.state == PRESENT or all_:
                 tests = "  (%s)" % ", ".join(one.tests) if one.tests else ""
                 out.append("  %-11s %s: %s%s" % (one.state, one.erratum.name, one.erratum.title, tests))
+                out += ["              %s: %s" % (one.erratum.seen, one.erratum.note)] if notes else []
     return out

@@ -34,6 +34,8 @@ COMMANDS = {
     "report": "JUnit XML and the HTML report of runs that are over",
     "machines": "the images of the check build on machines that are stranger than the one at hand",
     "inventory": "what the processors of a target say of themselves, or what a pool of machines has in common",
+    "errata": "published errors of the processors of a run: present, absent, or not to be told",
+    "advisories": "security advisories: covered by which tests, passing, skipped",
     "explain": "a requirement: its section, where it is tested, its last results",
 }
 RESULTS_HELP = "a results.json, the folder of a run, or a folder of runs (then: its last)"
@@ -85,6 +87,7 @@ def run_parser() -> argparse.ArgumentParser:
     add("--image", action="append", default=[], metavar="NAME", help="only the section NAME of unittests.cfg (a glob)")
     add("--area", action="append", default=[], metavar="AREA", help="only the requirements of this area of the catalogue")
     add("--priority", action="append", default=[], metavar="N", help="only the requirements of this priority: 1, 2 or 3")
+    add("--advisory", action="append", default=[], metavar="CVE|XSA", help="only the tests of this advisory, such as CVE-2023-30456; see advisories")
     add("--failed", action="store_true", help="only what failed in the last run")
     add("--shard", type=_shard, metavar="K/N", help="only part K of N, cut by the durations of the last whole run; see merge")
     add("--durations", metavar="RESULTS", help="cut --shard by the durations of this run (%s)" % RESULTS_HELP)
@@ -277,6 +280,24 @@ def inventory_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def errata_parser() -> argparse.ArgumentParser:
+    parser = _parser("errata", "The lines of spec/errata.tsv that are for the processors of a run, and what was seen of each (docs/errata.md).")
+    return _listing(parser)
+
+
+def advisories_parser() -> argparse.ArgumentParser:
+    parser = _parser("advisories", "The security advisories of spec/advisories.tsv: which are covered, and how their tests went in a run.")
+    return _listing(parser)
+
+
+def _listing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    add = parser.add_argument
+    add("inputs", nargs="*", metavar="RESULTS", help=RESULTS_HELP + "; default: the last run")
+    add("-v", "--verbose", action="store_true", help="the tests of each, and how they tell")
+    _results_option(add)
+    return parser
+
+
 def explain_parser() -> argparse.ArgumentParser:
     parser = _parser("explain", "What a requirement says, where it is in the manual and in the tests, and how it went.")
     add = parser.add_argument
@@ -289,7 +310,7 @@ def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
     return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(),
             "report": report_parser(), "machines": machines_parser(), "inventory": inventory_parser(),
-            "explain": explain_parser()}
+            "errata": errata_parser(), "advisories": advisories_parser(), "explain": explain_parser()}
 
 
 def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":

@@ -38,7 +38,8 @@ def boot(options: argparse.Namespace, words: List[str], settings: Settings, time
         chooser = Chooser(settings, backends, options.cpu)
     baseline = compare.Baseline(options.baseline) if options.baseline else None
     results = results_module.Results("", words, baseline=options.baseline or "", shard=options.shard or "", cut=cut)
-    results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed))
+    results.whole = not any((options.patterns, options.group, options.image, options.area, options.priority, options.failed,
+                             options.advisory))
     if options.order == "random":
         results.order, results.seed = "random", _new_seed() if options.seed is None else options.seed
     out = sys.stderr if options.tap else sys.stdout

@@ -47,6 +47,22 @@ TEST("fail.reason_bit31", "the exit reason of an entry failure is 33 or 34 with 
 	}
 }
 
+TEST("fail.again_and_again", "entries that fail with a TPR shadow and an APIC-access page leave the next one as good as the first",
+     NEEDS(PROC_USE_TPR_SHADOW, PROC2_VIRTUALIZE_APIC_ACCESSES))
+{
+	enum { TIMES = 1000, BRIEF = 100 };
+	const u32 times = walk_brief ? BRIEF : TIMES;
+
+	vmcs_use_tpr_shadow(0);
+	vmcs_use_apic_access_page();
+	entry_stop_guest_at_once();
+	for (u32 i = 0; i < times; i++) {
+		CASE("entry %u", i);
+		expect_outcome(entry_attempt_with_illegal_guest(), ENTRY_FAILS(EXIT_INVALID_GUEST_STATE, 0));
+	}
+	expect_entered(entry_attempt(false));
+}
+
 /* 32-bit protected mode with PAE paging; the PDPTEs that CR3 leads to are the caller's. */
 static u64 *make_guest_pae(void)
 {

@@ -287,6 +287,26 @@ TEST("feat.preempt.save", "With the save control each exit stores what is left o
 	expect_between(0, vmcs_read(VMX_PREEMPTION_TIMER_VALUE), enough() - 1);
 }
 
+TEST("feat.preempt.after_vmxoff", "A timer that has not expired when VMX operation ends is no more; a guest of later runs as ever", NEEDS_TIMER)
+{
+	const u64 cycles = 2 * tsc_per_ms();
+
+	for (u32 turn = 0; turn < 3; turn++) {
+		CASE("turn %u", turn);
+		set_timer((cycles >> rate()) + 2);
+		ran.cycles = 0;
+		guest_run(guest_runs_for);
+		vmx_off();
+		wait_ticks(4 * cycles);
+		vmx_on();
+		vmcs_reset();
+		guest_baseline();
+		ran.cycles = 0;
+		guest_run(guest_runs_for);
+		expect_guest_done();
+	}
+}
+
 TEST("feat.preempt.save_zero", "With the save control an exit by the timer stores 0", NEEDS_SAVING)
 {
 	u32 turn = 0;

@@ -314,6 +314,27 @@ TEST("guest.apic.illegal_vector_esr", "an IPI of a vector below 16 sets ESR[5] o
 	expect_eq(errors_of_ipi(FIRST_LEGAL_VECTOR) & ESR_ILLEGAL_VECTOR, 0);
 }
 
+/* The error interrupt itself has an illegal vector: that is an error, whose interrupt has an illegal vector. */
+TEST("guest.apic.error_recursion", "an error interrupt of an illegal vector is not delivered, and what is sent behind it is")
+{
+	static const u8 vectors[] = { 1, 3, 4, 5, 6, 7, 9, 15 };	/* that a target delivers without an error code, should it do so */
+	const u32 lvt = apic_read(APIC_LVT_ERROR);
+
+	for (size_t i = 0; i < ARRAY_SIZE(vectors); i++) {
+		CASE("error vector %u", vectors[i]);
+		interrupt_handle(vectors[i], takes_low_vector);
+		apic_write(APIC_LVT_ERROR, vectors[i]);
+		errors_of_ipi(FIRST_LEGAL_VECTOR - 1);
+		expect_eq(low_vectors_taken, 0);
+		errors_of_ipi(FIRST_LEGAL_VECTOR);
+		expect_eq(low_vectors_taken, 1);
+		apic_write(APIC_LVT_ERROR, lvt);
+		interrupt_handle(vectors[i], NULL);
+	}
+	errors_logged();
+	errors_logged();
+}
+
 TEST("guest.apic.version", "the version register says an integrated APIC with at least four LVT entries")
 {
 	const u32 version = apic_read(APIC_VERSION);
