@@ -20,7 +20,7 @@ static void prepare_control_registers(void)
 	write_cr4((read_cr4() | cap->cr4_fixed0 | CR4_VMXE) & cap->cr4_fixed1);
 }
 
-/* Taken once, before the lock bit is set for good. */
+/* Taken once, before the lock bit is set for good: with "VMX outside SMX" set, so that the lock bit alone refuses it. */
 static void try_vmxon_unlocked(void)
 {
 	const u64 region = physical_address(&vmxon_region);
@@ -30,6 +30,7 @@ static void try_vmxon_unlocked(void)
 		return;
 	vmxon_region.revision = vmx_capabilities()->revision;
 	prepare_control_registers();
+	wrmsr(IA32_FEATURE_CONTROL, rdmsr(IA32_FEATURE_CONTROL) | FEATURE_CONTROL_VMX_OUTSIDE_SMX);
 	vmxon_while_unlocked = vmxon(&region, NULL);
 	if (vmxon_while_unlocked.kind == OUTCOME_SUCCEED)
 		vmxoff(NULL);

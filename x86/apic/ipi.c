@@ -2,6 +2,9 @@
 /* Self-IPIs, HLT and the interrupt window with virtual-interrupt delivery (SDM Vol. 3C, "Self-IPI Virtualization"). */
 #include "virtual.h"
 
+#include "tap/pending.h"
+#include "x86/wait.h"
+
 enum { ICR_SELF = 1 << 18 };
 
 static u32 max(u32 a, u32 b)
@@ -95,6 +98,39 @@ TEST("apic.vid.window_blocks", "With interrupt-window exiting no virtual interru
 	expect_guest_done();
 	expect_eq(taken_count, 1);
 	expect_eq(taken[0].vector, 0x45);
+}
+
+/* The shadow of STI ends with CLI: there is no boundary with IF = 1 at which anything may come. */
+GUEST_ASM(guest_changes_if, "sti\n cli\n nop\n nop\n ret");
+
+/* RVI is above VPPR, and an interrupt of the host's waits besides: with IF = 0 none of that gives the guest a virtual interrupt. */
+TEST("apic.vid.if0", "With IF = 0 no virtual interrupt is delivered, whatever window and waiting interrupt",
+     NEEDS(PROC2_VIRTUALIZE_APIC_ACCESSES, PROC_USE_TPR_SHADOW, PROC2_VIRTUAL_INTERRUPT_DELIVERY))
+{
+	use_virtual_interrupts();
+	for (u32 set = 0; set < 4; set++) {
+		if (set & 1 && !has(PROC_INTERRUPT_WINDOW_EXITING))
+			continue;
+		CASE("interrupt-window exiting %u, an external interrupt waits: %u", set & 1, set >> 1);
+		if (set & 1)
+			vmcs_set_controls(PROC_INTERRUPT_WINDOW_EXITING);
+		else if (has(PROC_INTERRUPT_WINDOW_EXITING))
+			vmcs_clear_controls(PROC_INTERRUPT_WINDOW_EXITING);
+		set_pending(0x51);
+		vmcs_write(GUEST_RFLAGS, RFLAGS_FIXED);
+		if (set & 2)
+			require_pend(0x71);
+		run_and_take_interrupts(guest_changes_if);
+		if (set & 2)
+			expect_exit(EXIT_EXTERNAL_INTERRUPT);
+		else
+			expect_guest_done();
+		expect_eq(taken_count, 0);
+		expect_eq(vmcs_read(GUEST_INTERRUPT_STATUS), 0x51);
+		expect_only_vectors(APIC_IRR, 0x51, 0);
+		if (set & 2)
+			expect_eq(take_pending(0x71), 1);
+	}
 }
 
 GUEST_ASM(guest_halts, "sti\n hlt\n guest_behind_hlt: cli\n ret");

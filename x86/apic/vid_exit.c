@@ -58,3 +58,54 @@ TEST("apic.vid.exit_amid", "An EPT violation in the midst of virtual-interrupt d
 		deliver_without(vector, own_idt);
 	}
 }
+
+/* VM entry itself writes VPPR. */
+static void expect_all_but_ppr_filled(void)
+{
+	refill_register(APIC_PPR);
+	expect_virtual_page_filled();
+}
+
+/* Does a write of the register go to the virtual-APIC page? "APIC-register virtualization" is 0. */
+static bool write_is_virtualized(u32 reg)
+{
+	return reg == APIC_TPR || reg == APIC_EOI || reg == APIC_ICR;
+}
+
+TEST("apic.vid.no_regvirt", "Without APIC-register virtualization a write to 080H, 0B0H and 300H and a read of 080H is virtualized; "
+     "others exit", NEEDS(PROC2_VIRTUALIZE_APIC_ACCESSES, PROC_USE_TPR_SHADOW, PROC2_VIRTUAL_INTERRUPT_DELIVERY))
+{
+	use_virtual_interrupts();
+	for (u32 reg = 0; reg < PAGE_SIZE; reg += 16) {
+		CASE("offset %#x", reg);
+		fill_virtual_page();
+		vmcs_write(GUEST_INTERRUPT_STATUS, 0);
+		guest_read_at(ACCESS_32, GUEST_APIC + reg);
+		if (reg == APIC_TPR) {
+			expect_guest_done();
+			expect_eq((u32)guest.regs.rcx, *virtual_register(reg));
+		} else {
+			expect_exit(EXIT_APIC_ACCESS, .qualification = ACCESS_READ | reg, .rip = (u64)ACCESS_32->read);
+		}
+		expect_all_but_ppr_filled();
+		if (reg == APIC_EOI || reg == APIC_TPR)
+			continue;		/* they do more: apic.vid.eoi, apic.tprshadow.* */
+		guest_write_at(ACCESS_32, GUEST_APIC + reg, 0x12345678);
+		if (write_is_virtualized(reg)) {
+			expect_exit(EXIT_APIC_WRITE, .qualification = reg, .rip = (u64)ACCESS_32->behind_write);
+			expect_eq(*virtual_register(reg), 0x12345678);
+			refill_register(reg);
+		} else {
+			expect_exit(EXIT_APIC_ACCESS, .qualification = ACCESS_WRITE | reg, .rip = (u64)ACCESS_32->write);
+		}
+		expect_all_but_ppr_filled();
+	}
+	for (u32 reg = APIC_TPR; reg <= APIC_EOI; reg += APIC_EOI - APIC_TPR) {
+		CASE("a write to %#x", reg);
+		set_in_service(0x51, 0);
+		set_eoi_exit_bitmap(0x51, false);
+		guest_write_at(ACCESS_32, GUEST_APIC + reg, 0);
+		expect_guest_done();
+	}
+	expect_access_page_untouched();
+}

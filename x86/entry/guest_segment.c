@@ -36,8 +36,11 @@ TEST("entry.guest.ldtr.sel.ti", "the selector of a usable LDTR has TI = 0")
 	try_table_indicator(SEG_LDTR, false);
 }
 
-/* Every RPL of CS and of SS, whose DPL goes along with its own RPL, and that of CS with SS's DPL. */
-static void try_rpls(enum segment_mode mode, u32 unusable)
+/*
+ * Every RPL of CS and of SS, whose DPL goes along with its own RPL. The DPL of a nonconforming CS is that of SS; that of a
+ * conforming one is 0, so that nothing but the rule ties it to its RPL.
+ */
+static void try_rpls(enum segment_mode mode, u32 conforming, u32 unusable)
 {
 	if (!candidate_begin(mode))
 		return;
@@ -46,10 +49,13 @@ static void try_rpls(enum segment_mode mode, u32 unusable)
 
 		for (enum segment_register r = SEG_CS; r <= SEG_SS; r++)
 			candidate.segment[r].rights = (candidate.segment[r].rights & ~(u32)RIGHTS_DPL) | ss_rpl << 5;
+		if (conforming)
+			candidate.segment[SEG_CS].rights = (candidate.segment[SEG_CS].rights & ~(u32)RIGHTS_DPL) | conforming;
 		candidate.segment[SEG_SS].rights |= unusable;
 		candidate.segment[SEG_CS].selector = (candidate.segment[SEG_CS].selector & ~3) | cs_rpl;
 		candidate.segment[SEG_SS].selector = (candidate.segment[SEG_SS].selector & ~3) | ss_rpl;
-		CASE("mode %u: CS.RPL %u, SS.RPL %u, SS unusable %u", mode, cs_rpl, ss_rpl, unusable != 0);
+		CASE(conforming ? "mode %u: CS.RPL %u, conforming, SS.RPL %u, SS unusable %u" :
+		     "mode %u: CS.RPL %u, SS.RPL %u, SS unusable %u", mode, cs_rpl, ss_rpl, unusable != 0);
 		candidate_try(SEG_SS, rule_ss_rpl(SEG_SS));
 	}
 }
@@ -57,8 +63,10 @@ static void try_rpls(enum segment_mode mode, u32 unusable)
 TEST("entry.guest.ss.sel.rpl", "without unrestricted guest SS.RPL is CS.RPL, whether SS is usable or not")
 {
 	for (enum segment_mode mode = MODE_64BIT; mode <= MODE_32BIT; mode++) {
-		try_rpls(mode, 0);
-		try_rpls(mode, RIGHTS_NOT_USABLE);
+		for (u32 conforming = 0; conforming <= TYPE_CONFORMING; conforming += TYPE_CONFORMING) {
+			try_rpls(mode, conforming, 0);
+			try_rpls(mode, conforming, RIGHTS_NOT_USABLE);
+		}
 	}
 }
 

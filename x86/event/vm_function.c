@@ -258,9 +258,42 @@ TEST("feat.ve.convert", "An EPT violation with suppress #VE = 0 becomes #VE, wit
 	expect_eq(information->busy, 0);
 }
 
+/* The index of the last switch: the guest switches to the EPT that it has, of another place in the list, and then reads. */
+static void guest_switches_and_reads(void)
+{
+	vmfunc(FUNCTION_EPTP_SWITCHING, call.index);
+	guest_reads_ve_address();
+}
+
+static void check_switched_index(struct ve_information *information)
+{
+	eptp_list = page_alloc();
+	vmcs_set_controls(PROC2_ENABLE_VM_FUNCTIONS);
+	vmcs_write(VM_FUNCTION_CONTROLS, EPTP_SWITCHING);
+	vmcs_write(EPTP_LIST_ADDRESS, physical_address(eptp_list));
+	for (u32 i = 0; i < ARRAY_SIZE(indexes); i++) {
+		CASE("behind VMFUNC to entry %u", indexes[i]);
+		eptp_list[indexes[i]] = ept_pointer(first);
+		*information = (struct ve_information){ .eptp_index = ~indexes[i] };
+		call.index = indexes[i];
+		guest_run(guest_switches_and_reads);
+		expect_guest_fault(VECTOR_VE, 0);
+		expect_area(information, 1);
+		expect_eq(information->eptp_index, indexes[i]);
+		eptp_list[indexes[i]] = 0;
+	}
+}
+
 TEST("feat.ve.area", "#VE fills the information area, each field in its place", NEEDS_VE)
 {
 	struct ve_information *information = use_ve(0);
+
+	if (has(PROC2_ENABLE_VM_FUNCTIONS) && has(CAP_VMFUNC_EPTP_SWITCHING)) {
+		check_switched_index(information);
+		*information = (struct ve_information){ 0 };
+		vmcs_clear_controls(PROC2_ENABLE_VM_FUNCTIONS);
+		vmcs_write(EPTP_INDEX, EPTP_INDEX_HERE);
+	}
 
 	CASE("read");
 	guest_run(guest_reads_ve_address);
