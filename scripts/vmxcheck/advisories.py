@@ -58,6 +58,8 @@ def state(one: Advisory, verdicts: Mapping[str, Set[str]]) -> str:
         return NOT_COVERED
     if seen & RED:
         return FAILING
+    if any(test not in verdicts for test in one.tests):
+        return NOT_RUN
     return DEVIATING if KNOWN in seen else PASSING if PASS in seen else SKIPPED if SKIP in seen else NOT_RUN
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Set, Tuple
 
-from . import catalogue as catalogue_module, compare, coverage, optional
+from . import advisories, catalogue as catalogue_module, compare, coverage, errata, optional
 from .errors import Problem
 from .inventory import of_results as inventory_of, view as view_module
 from .verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP
@@ -68,8 +68,18 @@ def view(data: Dict[str, Any], rows: Dict[str, catalogue_module.Row]) -> Dict[st
         "state_counts": Counter(row["state"] for area in areas for row in area["rows"]),
         # In a script element only "<" can do harm.
         "details": json.dumps(_details(by_id, rows)).replace("<", "\\u003c"),
-        "red": RED, "inventory": _inventory(data),
+        "red": RED, "inventory": _inventory(data), "errata": errata.states(data, errata.read()),
+        "advisories": _advisories(points),
     }
+
+
+def _advisories(points: List[Dict[str, Any]]) -> List[Tuple[str, advisories.Advisory]]:
+    """Each with its state; none where no test of any ran."""
+    verdicts: Dict[str, Set[str]] = {}
+    for point in points:
+        verdicts.setdefault(point["id"], set()).add(point["verdict"])
+    found = [(advisories.state(one, verdicts), one) for one in advisories.read()]
+    return found if any(state not in (advisories.NOT_RUN, advisories.NOT_COVERED) for state, _ in found) else []
 
 
 def _inventory(data: Dict[str, Any]) -> Dict[str, Any]:
