@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* lib/vmxtest/model: each rule looks at the fields that its row names and at no others, and what a violation comes to. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "vmxtest/model/generate.h"
 #include "vmxtest/model/look.h"
 #include "x86/processor.h"
 
@@ -165,6 +167,114 @@ static void predictions(void)
 	point(model_predict(&state, &violated).allowed == MODEL_34 && model_predict(&state, &violated).index == 2, "the first MSR that fails");
 }
 
+/* A processor that has what controls.def names, and the suite's baseline on it. */
+static void begin_generating(void)
+{
+	static const u32 controls[] = {
+#define CONTROL(word, bit, name, text) name,
+#include "vmx/controls.def"
+	};
+
+	memset(cpu.word, 0, sizeof(cpu.word));
+	for (size_t i = 0; i < ARRAY_SIZE(controls); i++)
+		cpu.word[control_word(controls[i])].may_be_1 |= control_bit(controls[i]);
+	cpu.word[WORD_PIN].must_be_1 = 0x16;
+	cpu.word[WORD_PIN].may_be_1 |= 0x16;
+	cpu.cr4_fixed1 = 0xffffff;
+	cpu.misc = 7 << 6;
+	cpu.scratch = 0x205000;
+	cpu.empty = 0x206000;
+	memset(state.value, 0, sizeof(state.value));
+	for (u32 field = 0; field < MODEL_FIELDS; field++)
+		cpu.kept[field] = field >= M_VTPR ? 0xffffffff : (model_encoding(field) >> 13 & 3) == 0 ? 0xffff :
+				  (model_encoding(field) >> 13 & 3) == 2 ? 0xffffffff : ~0ull;
+	for (u32 field = M_MEMORY_PDPTE0; field < MODEL_FIELDS; field++)
+		cpu.kept[field] = ~0ull;
+	state.value[M_GUEST_CR0] = state.value[M_HOST_CR0] = 0x80010021;
+	state.value[M_GUEST_CR4] = state.value[M_HOST_CR4] = CR4_PAE | CR4_VMXE;
+	state.value[M_HOST_CS_SELECTOR] = state.value[M_HOST_SS_SELECTOR] = 8;
+	state.value[M_HOST_TR_SELECTOR] = 16;
+	state.value[M_HOST_IA32_EFER] = EFER_LMA | EFER_LME;
+	state.value[M_TSC_MULTIPLIER] = BIT(48);
+	state.value[M_GUEST_LDTR_ACCESS_RIGHTS] = BIT(16);
+}
+
+static void bases_are_legal(void)
+{
+	const struct model_state baseline = state;
+	struct model_set all;
+	u32 bad = 0;
+
+	memset(&all, 0xff, sizeof(all));
+	all.word[MODEL_SET_WORDS - 1] = BIT(MODEL_RULES % 64) - 1;
+	for (u32 block = 0; block < 4000; block++) {
+		struct model_set violated = { { 0 } };
+
+		state = baseline;
+		const enum model_mode mode = model_base(&state, 1, block);
+
+		model_judge(&state, &all, &violated);
+		for (u32 rule = 0; rule < MODEL_RULES; rule++) {
+			if (!model_set_has(&violated, rule) || rule == RULE_list_fs_base)
+				continue;
+			bad++;
+			if (bad < 20)
+				printf("# block %u (%s) violates %s\n", block, model_mode_names[mode], model_rules[rule].id);
+		}
+	}
+	point(!bad, "the bases of 4000 blocks are legal");
+	state = baseline;
+}
+
+static u32 count_of(const struct model_set *set)
+{
+	u32 count = 0;
+
+	for (u32 word = 0; word < MODEL_SET_WORDS; word++)
+		count += __builtin_popcountll(set->word[word]);
+	return count;
+}
+
+/* Some say something of a 32-bit host alone; of host state only what is refused for certain is tried. */
+static bool never_alone(u32 rule)
+{
+	return rule == RULE_host_ss_zero || rule == RULE_host_guest64 || rule == RULE_host_pcide || rule == RULE_host_rip32 || rule == RULE_smm_both || rule == RULE_host_pgc_metrics;
+}
+
+static void each_rule_is_violated_alone(void)
+{
+	static struct model_state base, now;
+	static u32 alone[MODEL_RULES];
+	const struct model_state baseline = state;
+	struct model_changes changes;
+	struct model_set violated;
+
+	for (u32 index = 0; index < 64 * 20000; index++) {
+		if (index % MODEL_BLOCK == 0) {
+			base = baseline;
+			model_base(&base, 1, index / MODEL_BLOCK);
+		}
+		now = base;
+		model_mutate(&now, 1, index, &changes, &violated);
+		if (model_rules[RULE_list_fs_base].holds(&base) != model_rules[RULE_list_fs_base].holds(&now))
+			model_set_remove(&violated, RULE_list_fs_base);
+		const u32 count = count_of(&violated) - model_set_has(&violated, RULE_list_fs_base);
+
+		for (u32 rule = 0; rule < MODEL_RULES && count <= 1; rule++)
+			alone[rule] += model_set_has(&violated, rule) && (rule != RULE_list_fs_base || !count);
+	}
+	for (u32 rule = 0; rule < MODEL_RULES; rule++) {
+		static char name[200];
+
+		if (!model_rule_exists(&cpu, rule) || never_alone(rule))
+			continue;
+		if (getenv("COUNTS"))
+			printf("# %7u %s\n", alone[rule], model_rules[rule].id);
+		snprintf(name, sizeof(name), "%s (%u) is violated alone", model_rules[rule].id, rule);
+		point(alone[rule] >= 10, name);
+	}
+}
+
 int main(void)
 {
 	for (u32 word = 0; word < CONTROL_WORDS; word++)
@@ -173,6 +283,9 @@ int main(void)
 	printf("TAP version 13\n");
 	rows_are_what_functions_read();
 	predictions();
+	begin_generating();
+	bases_are_legal();
+	each_rule_is_violated_alone();
 	printf("1..%d\n", number);
 	return failures > 0;
 }

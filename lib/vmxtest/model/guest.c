@@ -122,7 +122,7 @@ bool holds_guest_bndcfgs(const struct model_state *s)
 
 bool holds_guest_rtit(const struct model_state *s) { return !on(s, ENTRYCTL_LOAD_IA32_RTIT_CTL) || !(v(s, M_GUEST_IA32_RTIT_CTL) >> 57); }
 /* CPUID.14H says what else there is. */
-bool holds_guest_rtit_model(const struct model_state *s) { return !on(s, ENTRYCTL_LOAD_IA32_RTIT_CTL) || !v(s, M_GUEST_IA32_RTIT_CTL); }
+bool holds_guest_rtit_model(const struct model_state *s) { return !on(s, ENTRYCTL_LOAD_IA32_RTIT_CTL) || !(v(s, M_GUEST_IA32_RTIT_CTL) << 7); }
 
 bool holds_guest_lbrctl(const struct model_state *s)
 {
@@ -132,7 +132,7 @@ bool holds_guest_lbrctl(const struct model_state *s)
 /* CPUID.1CH says which of the others there are. */
 bool holds_guest_lbrctl_model(const struct model_state *s)
 {
-	return !on(s, ENTRYCTL_LOAD_GUEST_IA32_LBR_CTL) || !(v(s, M_GUEST_IA32_LBR_CTL) & ~1ull);
+	return !on(s, ENTRYCTL_LOAD_GUEST_IA32_LBR_CTL) || !(v(s, M_GUEST_IA32_LBR_CTL) & 0x7f000e);
 }
 
 bool holds_guest_pkrs(const struct model_state *s) { return !on(s, ENTRYCTL_LOAD_PKRS) || !(v(s, M_GUEST_IA32_PKRS) & HIGH_HALF); }

@@ -2,6 +2,7 @@
 #include "vmxtest/model/look.h"
 
 #include "vmxtest/model/list.h"
+#include "x86/processor.h"
 
 /* Control words as rules read them: a secondary word with the one that activates it. */
 #define PIN		M_PIN_BASED_CONTROLS
@@ -47,11 +48,33 @@ void model_begin(void)
 	}
 }
 
+/* Rules that nothing can violate on a processor like this one. */
+static bool is_idle(const struct model_cpu *cpu, u32 rule)
+{
+	switch (rule) {
+	case RULE_eptp_ad: return cpu->ept_vpid >> 21 & 1;
+	case RULE_eptp_sss: return cpu->ept_vpid >> 23 & 1;
+	case RULE_inject_other_reserved: return cpu->fred || cpu->word[WORD_PROC].may_be_1 & control_bit(PROC_MONITOR_TRAP_FLAG);
+	case RULE_inject_other_vector: return !cpu->fred && !(cpu->word[WORD_PROC].may_be_1 & control_bit(PROC_MONITOR_TRAP_FLAG));
+	case RULE_inject_code_required: return cpu->basic >> 56 & 1;
+	case RULE_inject_length_zero: return cpu->misc >> 30 & 1;
+	case RULE_guest_cet_wp: case RULE_host_cet_wp: return !(cpu->cr4_fixed1 & CR4_CET);
+	case RULE_guest_pcide: case RULE_host_pcide: return !(cpu->cr4_fixed1 & CR4_PCIDE);
+	case RULE_guest_fred: return !(cpu->cr4_fixed1 & CR4_FRED);
+	case RULE_activity_hlt_dpl: case RULE_hlt_events: return !(cpu->misc >> 6 & 1);
+	case RULE_shutdown_events: case RULE_shutdown_mc_type: return !(cpu->misc >> 7 & 1);
+	case RULE_sipi_events: return !(cpu->misc >> 8 & 1);
+	case RULE_pending_rtm: return !cpu->rtm;
+	case RULE_pending_bus_lock: return !cpu->bus_lock_detect;
+	default: return false;
+	}
+}
+
 bool model_rule_exists(const struct model_cpu *cpu, u32 rule)
 {
 	const u32 needs = model_rules[rule].needs;
 
-	return !needs || cpu->word[control_word(needs)].may_be_1 & control_bit(needs);
+	return !is_idle(cpu, rule) && (!needs || cpu->word[control_word(needs)].may_be_1 & control_bit(needs));
 }
 
 void model_judge(const struct model_state *s, const struct model_set *which, struct model_set *violated)

@@ -33,6 +33,7 @@ struct model_cpu {
 	u64 efer_bits, counters;	/* bits of IA32_EFER and IA32_PERF_GLOBAL_CTRL that are not reserved */
 	bool sgx, rtm, fred, bus_lock_detect, lam;
 	u64 current_vmcs, linked_region, virtual_apic, pdptes, list;
+	u64 scratch, empty;		/* pages: that nothing looks at; of 0, as a paging structure that maps nothing */
 	u64 kept[MODEL_FIELDS];		/* the bits of each field that a VMWRITE keeps; 0: there is no such field */
 };
 
