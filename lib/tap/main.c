@@ -332,6 +332,11 @@ bool __attribute__((weak)) tap_under_usable(UNUSED const char *mode, UNUSED char
 	return true;
 }
 
+bool tap_is_behind_crash(void)
+{
+	return words.after.length;
+}
+
 static const char *run_under(char *reason, size_t size)
 {
 	char mode[32];

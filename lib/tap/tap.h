@@ -116,6 +116,9 @@ bool tap_common_need(u32 need, bool *met, char *reason, size_t size);
 /* An image with words of its own on the command line defines this; true: taken. */
 bool tap_image_word(const char *word);
 
+/* Is this a boot that goes on behind a test in which the last one ended (after=)? */
+bool tap_is_behind_crash(void);
+
 /*
  * under=MODE: run the image's tests inside something that lib/tap does not know (a
  * hypervisor of the suite's own). NULL when they have run, else why they have not.

@@ -9,6 +9,8 @@ from typing import Dict, List, Set
 
 from .errors import NothingToTest, Problem
 
+EXPLORED = "explore."  # in front of a row's id: the explorer's point about it
+
 
 @dataclass(frozen=True)
 class Row:
@@ -21,6 +23,11 @@ class Row:
     fields: str = "-"
     capability: str = "-"
     section: str = ""
+
+
+def row_of(identity: str) -> str:
+    """The row that a test is for: that of a point of the explorer is the one that its id ends in (docs/explorer.md)."""
+    return identity[len(EXPLORED):] if identity.startswith(EXPLORED + "entry.") else identity
 
 
 def read(path: Path) -> Dict[str, Row]:

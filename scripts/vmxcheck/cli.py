@@ -173,7 +173,7 @@ def _warn_of_ids(selection: List[Selected]) -> None:
     """Tests of the suite that no row of the catalogue is for."""
     ids = [identity for one in selection if _is_of_the_suite(one.section.file) for identity in one.wanted]
     rows = catalogue.read(CATALOGUE) if ids else {}
-    missing = list(dict.fromkeys(identity for identity in ids if identity not in rows))
+    missing = list(dict.fromkeys(identity for identity in ids if catalogue.row_of(identity) not in rows))
     if missing:
         complain("warning: no row in spec/catalogue.tsv for %s%s: `make new-test ID=...` writes one, and make check refuses a test without"
                  % (", ".join(missing[:5]), " and %d more" % (len(missing) - 5) if len(missing) > 5 else ""))

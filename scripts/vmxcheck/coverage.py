@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Dict, Iterable, List, Set, Tuple
 
-from .catalogue import Row
+from .catalogue import Row, row_of
 from .verdict import FAIL, KNOWN, PASS, RED, SKIP
 
 COLUMNS = ("rows", "tested", "passing", "failing", "skipped", "known", "not yet")
@@ -46,7 +46,7 @@ def text(catalogue: Dict[str, Row], tested: Iterable[str], results: Dict[str, An
     out = [" " * width + "".join("%9s" % column for column in COLUMNS)]
     out += [area.ljust(width) + "".join("%9d" % number for number in numbers) for area, numbers in lines]
     out.append("last whole run: " + (results["run"] if results else "none; passing, failing, skipped and known are not known yet"))
-    strangers = sorted(have - set(catalogue))
+    strangers = sorted(identity for identity in have if row_of(identity) not in catalogue)
     if strangers:
         out.append("not in the catalogue: %d tests%s" % (len(strangers), "" if verbose else " (-v names them)"))
         out += ["  " + identity for identity in strangers] if verbose else []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from . import names
+from .catalogue import EXPLORED
 from .errors import Problem
 from .known import Deviation, KnownTable
 from .results import Point, Results
@@ -45,6 +46,8 @@ def find(runs: List[Results], folder: Path, afresh: bool) -> Findings:
     unexplained: Dict[str, None] = {}
     for run in runs:
         for point in run.points:
+            if point.verdict == KNOWN and point.id.startswith(EXPLORED):
+                continue  # by the line of a row
             if point.verdict not in (FAIL, KNOWN, CRASH, HANG) or point.id.startswith("image.") or point.reason.startswith("not run: "):
                 continue
             name, version = _table_of(run, point)

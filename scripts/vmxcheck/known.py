@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from . import names
+from .catalogue import EXPLORED
 from .errors import Problem
 from .paths import PROGRAM
 from .verdict import CRASH, FAIL, HANG, PASS, Outcome
@@ -275,7 +276,19 @@ class KnownTable:
     def find(self, test: str, facts: Dict[str, str], outcome: Optional[Outcome] = None) -> Optional[Deviation]:
         """The line for this test here, one that excuses the outcome if there is one."""
         lines = self.applying(test, facts)
+        if not lines and outcome and test.startswith(EXPLORED):
+            return self._of_rows(outcome, facts)
         return next((line for line in lines if outcome and line.excuses(outcome)), lines[0] if lines else None)
+
+    def _of_rows(self, outcome: Outcome, facts: Dict[str, str]) -> Optional[Deviation]:
+        """A difference of the explorer (docs/explorer.md) counts against the lines of the rows that it names: CASE is these rows."""
+        found = None
+        for name in outcome.failing:
+            rows = name.partition(" | ")[0].split(" or ")
+            found = next((line for row in rows for line in self.applying(row, facts) if FAIL in line.verdicts), None)
+            if found is None:
+                return None
+        return found and replace(found, verdicts=(FAIL,), most_failed=None, checks=("*",))
 
     def not_run(self, test: str, title: str, facts: Dict[str, str]) -> Optional[Outcome]:
         """What to report of a test that had better not be run here; None: run it."""

@@ -27,7 +27,7 @@ class Ids(unittest.TestCase):
     def test_every_test_is_a_row_of_the_catalogue(self) -> None:
         known = {row[0] for row in catalogue()[1:]}
         unknown = [f"{image}: {line}" for image, lines in tests_of_images().items() for line in lines
-                   if line.split("\t")[0] not in known]
+                   if line.split("\t")[0].replace("explore.entry.", "entry.") not in known]
         self.assertEqual(unknown, [], "tests of no row in spec/catalogue.tsv")
 
     def test_no_id_twice(self) -> None:

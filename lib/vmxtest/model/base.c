@@ -2,6 +2,7 @@
 /* Legal states of every mode. */
 #include "vmxtest/model/generate.h"
 
+#include "vmx/rights.h"
 #include "vmxtest/model/look.h"
 #include "x86/processor.h"
 
@@ -108,15 +109,15 @@ static void set_addresses(struct model_state *s)
 	s->value[M_VMX_PREEMPTION_TIMER_VALUE] = 0;
 }
 
-static u64 random_canonical(const struct model_state *s, struct model_random *r)
+/* Of 48 bits, whatever the processor has: canonical to everybody. */
+static u64 random_canonical(struct model_random *r)
 {
-	const u32 shift = 64 - s->cpu->linear_width + model_below(r, 8) * 4;
+	const u32 shift = 64 - 48 + model_below(r, 8) * 4;
 	const u64 value = model_next(r);
 
 	return (u64)((s64)(value << shift) >> shift);
 }
 
-enum { RIGHTS_S = BIT(4), RIGHTS_P = BIT(7), RIGHTS_L = BIT(13), RIGHTS_DB = BIT(14), RIGHTS_G = BIT(15), RIGHTS_UNUSABLE = BIT(16) };
 enum { ES, CS, SS, DS, FS, GS, LDTR, TR };
 
 static void set_segment(struct model_state *s, u32 r, u64 selector, u64 base, u64 limit, u64 rights)
@@ -165,15 +166,15 @@ static void random_segments(struct model_state *s, struct model_random *r, enum 
 
 		limit = random_limit(r, &own);
 		if (model_chance(r, 5))
-			own = (model_next(r) & 0xf0ff) | RIGHTS_UNUSABLE;
+			own = (model_next(r) & 0xf0ff) | RIGHTS_NOT_USABLE;
 		else if (model_chance(r, 2))
 			own &= ~(u64)(model_below(r, 4) << 5);
-		set_segment(s, registers[n], 8 * model_below(r, 64) | ((own & RIGHTS_UNUSABLE) ? 0 : own >> 5 & model_below(r, 4)),
-			    n < 2 ? model_next(r) >> 32 : random_canonical(s, r), limit, own);
+		set_segment(s, registers[n], 8 * model_below(r, 64) | ((own & RIGHTS_NOT_USABLE) ? 0 : own >> 5 & model_below(r, 4)),
+			    n < 2 ? model_next(r) >> 32 : random_canonical(r), limit, own);
 	}
 	if (model_chance(r, 2))
-		set_segment(s, LDTR, 8 * model_below(r, 64), random_canonical(s, r), 0xffff, 2 | RIGHTS_P);
-	set_segment(s, TR, 8 * model_below(r, 64), random_canonical(s, r), 0x67, (!ia32e && model_chance(r, 2) ? 3 : 11) | RIGHTS_P);
+		set_segment(s, LDTR, 8 * model_below(r, 64), random_canonical(r), 0xffff, 2 | RIGHTS_P);
+	set_segment(s, TR, 8 * model_below(r, 64), random_canonical(r), 0x67, (!ia32e && model_chance(r, 2) ? 3 : 11) | RIGHTS_P);
 }
 
 static void virtual_8086_segments(struct model_state *s, struct model_random *r)
@@ -183,7 +184,7 @@ static void virtual_8086_segments(struct model_state *s, struct model_random *r)
 
 		set_segment(s, n, selector, selector << 4, 0xffff, 0xf3);
 	}
-	set_segment(s, TR, 8, random_canonical(s, r), 0x67, 11 | RIGHTS_P);
+	set_segment(s, TR, 8, random_canonical(r), 0x67, 11 | RIGHTS_P);
 }
 
 static void random_control_registers(struct model_state *s, struct model_random *r, enum model_mode mode)
@@ -221,14 +222,14 @@ static void random_registers(struct model_state *s, struct model_random *r, enum
 	u64 pat = 0;
 
 	s->value[M_GUEST_RFLAGS] = RFLAGS_FIXED | (model_next(r) & flags) | (mode == MODE_V86 ? RFLAGS_VM : 0);
-	s->value[M_GUEST_RIP] = mode == MODE_64BIT ? random_canonical(s, r) : model_next(r) >> 32;
+	s->value[M_GUEST_RIP] = mode == MODE_64BIT ? random_canonical(r) : model_next(r) >> 32;
 	s->value[M_GUEST_RSP] = model_next(r);
 	s->value[M_GUEST_DR7] = 0x400;
 	s->value[M_GUEST_IA32_DEBUGCTL] = model_chance(r, 3) ? 2 : 0;
-	s->value[M_GUEST_IA32_SYSENTER_ESP] = random_canonical(s, r);
-	s->value[M_GUEST_IA32_SYSENTER_EIP] = random_canonical(s, r);
-	s->value[M_GUEST_GDTR_BASE] = random_canonical(s, r);
-	s->value[M_GUEST_IDTR_BASE] = random_canonical(s, r);
+	s->value[M_GUEST_IA32_SYSENTER_ESP] = random_canonical(r);
+	s->value[M_GUEST_IA32_SYSENTER_EIP] = random_canonical(r);
+	s->value[M_GUEST_GDTR_BASE] = random_canonical(r);
+	s->value[M_GUEST_IDTR_BASE] = random_canonical(r);
 	s->value[M_GUEST_GDTR_LIMIT] = model_next(r) & 0xffff;
 	s->value[M_GUEST_IDTR_LIMIT] = 0;
 	for (u32 byte = 0; byte < 8; byte++) {

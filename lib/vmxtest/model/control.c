@@ -92,6 +92,12 @@ bool holds_tprthr_vtpr(const struct model_state *s)
 	       (v(s, M_TPR_THRESHOLD) & 15) <= (v(s, M_VTPR) >> 4 & 15);
 }
 
+bool holds_tprthr_elsewhere(const struct model_state *s)
+{
+	return !threshold_counts(s) || on(s, PROC2_VIRTUALIZE_APIC_ACCESSES) || v(s, M_VIRTUAL_APIC_ADDRESS) == s->cpu->virtual_apic ||
+	       v(s, M_VIRTUAL_APIC_ADDRESS) & (above_width(s) | 0xfff);
+}
+
 static bool needs(const struct model_state *s, u32 control, u32 needed)
 {
 	return !on(s, control) || on(s, needed);

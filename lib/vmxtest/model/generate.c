@@ -5,6 +5,20 @@
 #include "vmxtest/model/look.h"
 #include "x86/processor.h"
 
+static struct model_set chosen;
+
+bool model_choose(const struct model_cpu *cpu, bool (*wanted)(const char *id))
+{
+	bool some = false;
+
+	for (u32 rule = 0; rule < MODEL_RULES; rule++)
+		if (model_rule_exists(cpu, rule) && (!wanted || wanted(model_rules[rule].id))) {
+			model_set_add(&chosen, rule);
+			some = true;
+		}
+	return some;
+}
+
 static u64 seed_of(u64 seed, u64 index)
 {
 	return (seed + 1) * 0x9fb21c651e98df25 ^ (index + 1) * 0xd6e8feb86659fd93;
@@ -37,13 +51,19 @@ void model_judge_changes(const struct model_state *s, const struct model_changes
 	for (u32 i = 0; i < c->count; i++)
 		for (u32 word = 0; word < MODEL_SET_WORDS; word++)
 			which.word[word] |= model_readers[c->change[i].field].word[word];
+	model_set_add(&which, RULE_list_fs_base);	/* which a base violates, to be stopped */
 	*violated = (struct model_set){ { 0 } };
 	model_judge(s, &which, violated);
 }
 
+/* One bit of the mask. */
 static u64 flip(struct model_random *r, u64 mask)
 {
-	u32 n = model_below(r, __builtin_popcountll(mask));
+	u32 n = 0;
+
+	for (u64 left = mask; left; left &= left - 1)
+		n++;
+	n = model_below(r, n);
 
 	for (; n; n--)
 		mask &= mask - 1;
@@ -63,7 +83,7 @@ static const u64 interruptibilities[] = { 0, 1, 2, 8, 9, 10, 0, 3, 4, 16, 18 };
 static const u64 pendings[] = { 0, BIT(14), BIT(12) | 1, BIT(14) | BIT(12) | 1, 1, BIT(16) | BIT(12), BIT(16) | BIT(12) | 1 };
 static const u64 list_msrs[] = {
 	IA32_SYSENTER_CS, IA32_SYSENTER_ESP, IA32_SYSENTER_EIP, (u32)IA32_FS_BASE, (u32)IA32_GS_BASE, 0x800, 0x808, 0x830, 0x8ff,
-	IA32_SMM_MONITOR_CTL, IA32_VMX_BASIC, IA32_VMX_MISC,
+	IA32_SMM_MONITOR_CTL, IA32_PAT,
 };
 
 #define ONE_OF(r, array) array[model_below(r, ARRAY_SIZE(array))]
@@ -124,10 +144,16 @@ static bool special_value(const struct model_state *s, struct model_random *r, u
 	}
 }
 
+/* Of other MSRs the model does not know whether they can be written. */
+static bool is_list_index(u32 field)
+{
+	return field == M_LIST_INDEX0 || field == M_LIST_INDEX1 || field == M_LIST_INDEX2;
+}
+
 u64 model_value(const struct model_state *s, struct model_random *r, u32 field, u64 bits)
 {
 	const u64 kept = s->cpu->kept[field], now = s->value[field], half = BIT(s->cpu->linear_width - 1);
-	const u64 ends[] = { 0, kept, 1, half, ~half, -half, half - 1, BIT(63), now ^ half };
+	const u64 ends[] = { 0, kept, 1, half, ~half, -half, half - 1, BIT(63), now ^ half, BIT(47), -BIT(47) };
 	u64 value;
 
 	if (!kept)
@@ -135,7 +161,7 @@ u64 model_value(const struct model_state *s, struct model_random *r, u32 field, 
 	bits &= kept;
 	if (is_pointer(field))
 		return pointer_value(s, r, field, bits);
-	if (!model_chance(r, 8) && special_value(s, r, field, &value))
+	if ((!model_chance(r, 8) || is_list_index(field)) && special_value(s, r, field, &value))
 		return value;
 	if (!bits)
 		bits = kept;
@@ -271,7 +297,7 @@ static bool must_stay(u32 field)
 	const u32 encoding = model_encoding(field);
 
 	switch (field) {
-	case M_HOST_IA32_SYSENTER_CS: case M_HOST_IA32_SYSENTER_ESP: case M_HOST_IA32_SYSENTER_EIP: case M_HOST_FS_BASE: case M_HOST_GS_BASE:
+	case M_HOST_IA32_SYSENTER_CS: case M_HOST_IA32_SYSENTER_ESP: case M_HOST_IA32_SYSENTER_EIP: case M_HOST_FS_BASE:
 		return false;
 	case M_VM_EXIT_MSR_STORE_COUNT: case M_VM_EXIT_MSR_LOAD_COUNT: case M_VM_EXIT_MSR_STORE_ADDRESS: case M_VM_EXIT_MSR_LOAD_ADDRESS:
 	case M_VM_ENTRY_MSR_LOAD_ADDRESS: case M_VMX_PREEMPTION_TIMER_VALUE: case M_EXCEPTION_BITMAP: case M_PAGE_FAULT_ERROR_CODE_MASK:
@@ -285,13 +311,31 @@ static bool must_stay(u32 field)
 /* A guest that is entered is stopped at once: by the timer, where that works. */
 static bool is_stopped(const struct model_state *s)
 {
-	return on(s, PIN_ACTIVATE_VMX_PREEMPTION_TIMER) && s->value[M_GUEST_ACTIVITY_STATE] != ACTIVITY_WAIT_FOR_SIPI;
+	return on(s, PIN_ACTIVATE_VMX_PREEMPTION_TIMER) && s->value[M_GUEST_ACTIVITY_STATE] <= ACTIVITY_HLT;
 }
 
-/* Judge the case, and take out of it what must not happen in the host if the checks on controls and host state pass. */
-static void make_safe(struct model_state *s, struct model_changes *c, struct model_set *violated)
+/* Is a rule about the field violated, so that the entry is refused for it? */
+static bool is_refused(u32 field, const struct model_set *violated)
 {
+	for (u32 word = 0; word < MODEL_SET_WORDS; word++)
+		for (u64 left = violated->word[word] & model_readers[field].word[word]; left; left &= left - 1)
+			if (model_rules[64 * word + __builtin_ctzll(left)].refusal & MODEL_VMFAIL)
+				return true;
+	return false;
+}
+
+void model_make_safe(struct model_state *s, struct model_changes *c, struct model_set *violated)
+{
+	bool reverted = false;
+
 	model_judge_changes(s, c, violated);
+	for (u32 i = c->count; i-- > 0; )
+		if (must_stay(c->change[i].field) && !is_refused(c->change[i].field, violated)) {
+			model_revert(s, c, i);
+			reverted = true;
+		}
+	if (reverted)
+		model_judge_changes(s, c, violated);
 	if (!(model_predict(s, violated).allowed & ~(u32)MODEL_VMFAIL))
 		return;
 	for (u32 i = c->count; i-- > 0; )
@@ -305,6 +349,14 @@ static void make_safe(struct model_state *s, struct model_changes *c, struct mod
 	model_change(s, c, M_VM_ENTRY_MSR_LOAD_COUNT, 1);
 	model_change(s, c, M_LIST_INDEX0, (u32)IA32_FS_BASE);
 	model_judge_changes(s, c, violated);
+}
+
+bool model_risky;
+
+/* Bochs panics where EFER.LMA is set with CR0.PE = 0, which no VM entry should let in. */
+static bool is_risky(const struct model_state *s, const struct model_set *violated)
+{
+	return model_set_has(violated, RULE_guest_ia32e_pg) && !(s->value[M_GUEST_CR0] & CR0_PE);
 }
 
 void model_mutate(struct model_state *s, u64 seed, u64 index, struct model_changes *c, struct model_set *violated)
@@ -332,7 +384,7 @@ void model_mutate(struct model_state *s, u64 seed, u64 index, struct model_chang
 			model_change(s, c, field, model_value(s, &r, field, 0));
 			break;
 		default:
-			for (rule = model_below(&r, MODEL_RULES); !model_rule_exists(s->cpu, rule); rule = (rule + 1) % MODEL_RULES)
+			for (rule = model_below(&r, MODEL_RULES); !model_set_has(&chosen, rule); rule = (rule + 1) % MODEL_RULES)
 				;
 			target = rule;
 			change_for_rule(s, c, &r, rule);
@@ -340,5 +392,10 @@ void model_mutate(struct model_state *s, u64 seed, u64 index, struct model_chang
 	}
 	if (!model_chance(&r, 4))
 		model_repair_controls(s, c, target);
-	make_safe(s, c, violated);
+	model_make_safe(s, c, violated);
+	if (!model_risky && is_risky(s, violated)) {
+		while (c->count)
+			model_revert(s, c, 0);
+		model_judge_changes(s, c, violated);
+	}
 }

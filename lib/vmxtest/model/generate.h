@@ -25,6 +25,12 @@ static inline u64 model_next(struct model_random *r)
 static inline bool model_chance(struct model_random *r, u32 n) { return model_next(r) >> 32 < (1ull << 32) / n; }
 static inline u32 model_below(struct model_random *r, u32 n) { return (model_next(r) >> 32) * n >> 32; }
 
+/* The rules whose fields the cases change: those that the processor has, and that are wanted (NULL: all). False: none. */
+bool model_choose(const struct model_cpu *cpu, bool (*wanted)(const char *id));
+
+/* Also states that are known to end an emulator; without it such a case is its base. */
+extern bool model_risky;
+
 enum { MODEL_BLOCK = 64 };	/* cases of one base */
 
 enum model_mode { MODE_64BIT, MODE_COMPATIBILITY, MODE_32BIT, MODE_PAE, MODE_V86, MODE_REAL, MODE_UNPAGED, MODEL_MODES };
@@ -47,13 +53,19 @@ struct model_changes {
 
 void model_change(struct model_state *s, struct model_changes *changes, u32 field, u64 value);
 
-/* Make the state the one of a case; violated: the rules that it violates, of a base that violates none. */
+/* Make the state the one of a case; violated: the rules that it violates, see model_judge_changes. */
 void model_mutate(struct model_state *s, u64 seed, u64 index, struct model_changes *changes, struct model_set *violated);
+
+/*
+ * Judge the case, and take out of it what must not happen to the host if its controls and host state pass: nothing of it is
+ * loaded that the host cannot go on with, and a guest that is entered is stopped at once. Part of model_mutate().
+ */
+void model_make_safe(struct model_state *s, struct model_changes *changes, struct model_set *violated);
 
 /* Take one change back. */
 void model_revert(struct model_state *s, struct model_changes *changes, u32 which);
 
-/* The rules that the state violates, by what differs from a base that violates none. */
+/* The rules that the state violates, by what differs from a base (whose list of MSRs stops the guest: it violates that rule and no other). */
 void model_judge_changes(const struct model_state *s, const struct model_changes *changes, struct model_set *violated);
 
 /* Turn controls off that need one that is off, but where `target` is the rule about that. */

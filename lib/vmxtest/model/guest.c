@@ -146,10 +146,11 @@ bool holds_guest_cet(const struct model_state *s)
 	       (!(s_cet & 0x3c0) && (s_cet & both) != both && canonical(s, M_GUEST_IA32_INTERRUPT_SSP_TABLE_ADDR));
 }
 
-/* Whether guest IA32_S_CET must be canonical, editions do not say alike. */
-bool holds_guest_s_cet_canonical(const struct model_state *s)
+/* Whether guest IA32_S_CET must be canonical, and have 32 bits outside IA-32e mode, editions do not say alike. */
+bool holds_guest_s_cet_address(const struct model_state *s)
 {
-	return !on(s, ENTRYCTL_LOAD_CET_STATE) || canonical(s, M_GUEST_IA32_S_CET);
+	return !on(s, ENTRYCTL_LOAD_CET_STATE) ||
+	       (is_canonical(v(s, M_GUEST_IA32_S_CET), 48) && (on(s, ENTRYCTL_IA32E_MODE_GUEST) || !(v(s, M_GUEST_IA32_S_CET) >> 32)));
 }
 
 /* Bits 63:N are equal. */
@@ -219,6 +220,11 @@ static bool pdptes(const struct model_state *s, enum model_field first)
 bool holds_pdpte_memory(const struct model_state *s)
 {
 	return !pae_paging(s) || on(s, PROC2_ENABLE_EPT) || (v(s, M_GUEST_CR3) & ~0x1full) != s->cpu->pdptes || pdptes(s, M_MEMORY_PDPTE0);
+}
+
+bool holds_pdpte_elsewhere(const struct model_state *s)
+{
+	return !pae_paging(s) || on(s, PROC2_ENABLE_EPT) || (v(s, M_GUEST_CR3) & ~0x1full) == s->cpu->pdptes || !holds_guest_cr3(s);
 }
 
 bool holds_pdpte_vmcs(const struct model_state *s)

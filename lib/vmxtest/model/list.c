@@ -35,10 +35,10 @@ static bool is_bad_sysenter(const struct model_state *s, u32 entry)
 	return (index == IA32_SYSENTER_ESP || index == IA32_SYSENTER_EIP) && !is_canonical(value_of(s, entry), s->cpu->linear_width);
 }
 
-/* WRMSR would raise #GP: the MSR is read-only. */
-static bool is_read_only(const struct model_state *s, u32 entry)
+/* WRMSR would raise #GP: the value is none for the MSR. */
+static bool is_bad_pat(const struct model_state *s, u32 entry)
 {
-	return index_of(s, entry) >= IA32_VMX_BASIC && index_of(s, entry) <= IA32_VMX_VMCS_ENUM;
+	return index_of(s, entry) == IA32_PAT && !memory_types(value_of(s, entry));
 }
 
 static const struct {
@@ -47,7 +47,7 @@ static const struct {
 } kinds[] = {
 	{ RULE_list_fs_base, is_fs_base }, { RULE_list_gs_base, is_gs_base }, { RULE_list_x2apic, is_x2apic },
 	{ RULE_list_smm_only, is_smm_only }, { RULE_list_reserved, has_reserved }, { RULE_list_sysenter, is_bad_sysenter },
-	{ RULE_list_gp, is_read_only },
+	{ RULE_list_gp, is_bad_pat },
 };
 
 static bool none_fails(const struct model_state *s, bool (*fails)(const struct model_state *s, u32 entry))
@@ -64,7 +64,7 @@ bool holds_list_x2apic(const struct model_state *s) { return none_fails(s, is_x2
 bool holds_list_smm_only(const struct model_state *s) { return none_fails(s, is_smm_only); }
 bool holds_list_reserved(const struct model_state *s) { return none_fails(s, has_reserved); }
 bool holds_list_sysenter(const struct model_state *s) { return none_fails(s, is_bad_sysenter); }
-bool holds_list_gp(const struct model_state *s) { return none_fails(s, is_read_only); }
+bool holds_list_gp(const struct model_state *s) { return none_fails(s, is_bad_pat); }
 
 u32 model_list_failing(const struct model_state *s, const struct model_set *violated)
 {

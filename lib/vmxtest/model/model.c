@@ -37,12 +37,17 @@ static u32 stage_of(u32 refusal)
 	return refusal & MODEL_VMFAIL ? STAGE_VMFAIL : refusal & MODEL_34 ? STAGE_LIST : STAGE_GUEST;
 }
 
-void model_begin(void)
+bool model_rule_open(const struct model_cpu *cpu, u32 rule)
+{
+	return model_rules[rule].open || (model_rules[rule].reserved && !cpu->known);
+}
+
+void model_begin(const struct model_cpu *cpu)
 {
 	for (u32 rule = 0; rule < MODEL_RULES; rule++) {
 		const u32 stage = stage_of(model_rules[rule].refusal);
 
-		model_set_add(model_rules[rule].open ? &possible[stage] : &certain[stage], rule);
+		model_set_add(model_rule_open(cpu, rule) ? &possible[stage] : &certain[stage], rule);
 		for (const u16 *field = model_rules[rule].reads; *field != MODEL_FIELDS; field++)
 			model_set_add(&model_readers[*field], rule);
 	}

@@ -32,6 +32,7 @@ struct model_cpu {
 	u32 revision, cr3_targets, physical_width, linear_width;
 	u64 efer_bits, counters;	/* bits of IA32_EFER and IA32_PERF_GLOBAL_CTRL that are not reserved */
 	bool sgx, rtm, fred, bus_lock_detect, lam;
+	bool known;			/* a processor older than the suite (x86/model.h) */
 	u64 current_vmcs, linked_region, virtual_apic, pdptes, list;
 	u64 scratch, empty;		/* pages: that nothing looks at; of 0, as a paging structure that maps nothing */
 	u64 kept[MODEL_FIELDS];		/* the bits of each field that a VMWRITE keeps; 0: there is no such field */
@@ -57,6 +58,7 @@ struct model_rule {
 	const u16 *reads;		/* all that it looks at; ends with MODEL_FIELDS. The first ones are what it is about */
 	u64 bits;			/* of the first field: where the rule decides; 0: anywhere */
 	bool open;			/* a processor may have it or not, or the manual is not clear about it */
+	bool reserved;			/* about reserved bits, which a processor that is not known may have defined: open there */
 	u32 needs;			/* the control without which it says nothing; 0: none */
 	const char *also;		/* another row of the catalogue that says a part of it */
 };
@@ -79,7 +81,10 @@ static inline void model_set_remove(struct model_set *set, u32 rule) { set->word
 static inline bool model_set_has(const struct model_set *set, u32 rule) { return set->word[rule / 64] >> (rule % 64) & 1; }
 
 /* Make the tables that the functions below use; once. */
-void model_begin(void);
+void model_begin(const struct model_cpu *cpu);
+
+/* Does a violation only widen what may come? */
+bool model_rule_open(const struct model_cpu *cpu, u32 rule);
 
 /* The rules that look at a field. */
 extern struct model_set model_readers[MODEL_FIELDS];

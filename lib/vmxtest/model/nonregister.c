@@ -104,6 +104,12 @@ bool holds_link_paw(const struct model_state *s) { return !link_at(s) || !(v(s, 
 
 /* What is there is known at one address. */
 static bool linked(const struct model_state *s) { return v(s, M_VMCS_LINK_POINTER) == s->cpu->linked_region; }
+/* Anywhere else it is not known. */
+bool holds_link_elsewhere(const struct model_state *s)
+{
+	return !link_at(s) || linked(s) || v(s, M_VMCS_LINK_POINTER) == s->cpu->current_vmcs || !holds_link_align(s) || !holds_link_paw(s);
+}
+
 bool holds_link_revision(const struct model_state *s) { return !linked(s) || (v(s, M_LINKED) & 0x7fffffff) == s->cpu->revision; }
 bool holds_link_shadow(const struct model_state *s) { return !linked(s) || !(v(s, M_LINKED) >> 31 & 1) == !on(s, PROC2_VMCS_SHADOWING); }
 bool holds_link_current(const struct model_state *s) { return v(s, M_VMCS_LINK_POINTER) != s->cpu->current_vmcs; }

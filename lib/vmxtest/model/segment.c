@@ -2,9 +2,9 @@
 /* "Checks on Guest Segment Registers", in the manual's order. */
 #include "vmxtest/model/look.h"
 
+#include "vmx/rights.h"
 #include "x86/processor.h"
 
-enum { S = BIT(4), P = BIT(7), L = BIT(13), DB = BIT(14), G = BIT(15), UNUSABLE = BIT(16) };
 #define RESERVED 0xfffe0f00ull
 #define HIGH_HALF (~0ull << 32)
 
@@ -19,7 +19,7 @@ static u64 rights(const struct model_state *s, enum segment r) { return v(s, M_G
 static u32 type(const struct model_state *s, enum segment r) { return rights(s, r) & 15; }
 static u32 dpl(const struct model_state *s, enum segment r) { return rights(s, r) >> 5 & 3; }
 static u32 rpl(const struct model_state *s, enum segment r) { return selector(s, r) & 3; }
-static bool usable(const struct model_state *s, enum segment r) { return !(rights(s, r) & UNUSABLE); }
+static bool usable(const struct model_state *s, enum segment r) { return !(rights(s, r) & RIGHTS_NOT_USABLE); }
 static bool v86(const struct model_state *s) { return v(s, M_GUEST_RFLAGS) & RFLAGS_VM; }
 static bool unrestricted(const struct model_state *s) { return on(s, PROC2_UNRESTRICTED_GUEST); }
 
@@ -78,8 +78,8 @@ bool holds_data_readable(const struct model_state *s) { return v86(s) || each(s,
 
 /* "The register is CS or is usable." */
 static bool counts(const struct model_state *s, enum segment r) { return r == CS || usable(s, r); }
-static bool s_set(const struct model_state *s, enum segment r) { return !counts(s, r) || rights(s, r) & S; }
-static bool present(const struct model_state *s, enum segment r) { return !counts(s, r) || rights(s, r) & P; }
+static bool s_set(const struct model_state *s, enum segment r) { return !counts(s, r) || rights(s, r) & RIGHTS_S; }
+static bool present(const struct model_state *s, enum segment r) { return !counts(s, r) || rights(s, r) & RIGHTS_P; }
 static bool no_reserved(const struct model_state *s, enum segment r) { return !counts(s, r) || !(rights(s, r) & RESERVED); }
 bool holds_seg_s(const struct model_state *s) { return v86(s) || each(s, ES, GS, s_set); }
 bool holds_seg_p(const struct model_state *s) { return v86(s) || each(s, ES, GS, present); }
@@ -111,11 +111,11 @@ bool holds_data_dpl_11(const struct model_state *s) { return v86(s) || each(s, E
 
 bool holds_cs_db_l(const struct model_state *s)
 {
-	return v86(s) || !on(s, ENTRYCTL_IA32E_MODE_GUEST) || (rights(s, CS) & (L | DB)) != (L | DB);
+	return v86(s) || !on(s, ENTRYCTL_IA32E_MODE_GUEST) || (rights(s, CS) & (RIGHTS_L | RIGHTS_DB)) != (RIGHTS_L | RIGHTS_DB);
 }
 
-static bool low_limit(const struct model_state *s, enum segment r) { return (limit(s, r) & 0xfff) == 0xfff || !(rights(s, r) & G); }
-static bool high_limit(const struct model_state *s, enum segment r) { return !(limit(s, r) & 0xfff00000) || rights(s, r) & G; }
+static bool low_limit(const struct model_state *s, enum segment r) { return (limit(s, r) & 0xfff) == 0xfff || !(rights(s, r) & RIGHTS_G); }
+static bool high_limit(const struct model_state *s, enum segment r) { return !(limit(s, r) & 0xfff00000) || rights(s, r) & RIGHTS_G; }
 static bool low_limit_counts(const struct model_state *s, enum segment r) { return !counts(s, r) || low_limit(s, r); }
 static bool high_limit_counts(const struct model_state *s, enum segment r) { return !counts(s, r) || high_limit(s, r); }
 bool holds_seg_g_low(const struct model_state *s) { return v86(s) || each(s, ES, GS, low_limit_counts); }
@@ -123,14 +123,14 @@ bool holds_seg_g_high(const struct model_state *s) { return v86(s) || each(s, ES
 
 /* TR and LDTR, of any guest. */
 bool holds_tr_type(const struct model_state *s) { return type(s, TR) == 11 || (type(s, TR) == 3 && !on(s, ENTRYCTL_IA32E_MODE_GUEST)); }
-bool holds_tr_s(const struct model_state *s) { return !(rights(s, TR) & S); }
-bool holds_tr_p(const struct model_state *s) { return rights(s, TR) & P; }
+bool holds_tr_s(const struct model_state *s) { return !(rights(s, TR) & RIGHTS_S); }
+bool holds_tr_p(const struct model_state *s) { return rights(s, TR) & RIGHTS_P; }
 bool holds_tr_reserved(const struct model_state *s) { return !(rights(s, TR) & RESERVED); }
 bool holds_tr_g(const struct model_state *s) { return low_limit(s, TR) && high_limit(s, TR); }
 bool holds_tr_unusable(const struct model_state *s) { return usable(s, TR); }
 
 bool holds_ldtr_type(const struct model_state *s) { return !usable(s, LDTR) || type(s, LDTR) == 2; }
-bool holds_ldtr_s_p(const struct model_state *s) { return !usable(s, LDTR) || (rights(s, LDTR) & (S | P)) == P; }
+bool holds_ldtr_s_p(const struct model_state *s) { return !usable(s, LDTR) || (rights(s, LDTR) & (RIGHTS_S | RIGHTS_P)) == RIGHTS_P; }
 
 bool holds_ldtr_g(const struct model_state *s)
 {

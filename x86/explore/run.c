@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The loop over cases. */
+#include "explore.h"
+
+#include "console/console.h"
+#include "vmx/guest.h"
+#include "vmxtest/vmxtest.h"
+#include "x86/interrupt.h"
+#include "x86/processor.h"
+#include "x86/time.h"
+
+enum { SAY_EVERY = 4096 };	/* cases from one number of a case to the next; the runner takes a crash up from there */
+
+struct explore_rule explore_rules[MODEL_RULES];
+
+static struct model_state baseline, base, now;
+static enum model_mode mode;
+
+/* Pairs of rules of one class that a case violated, and nothing else of it. */
+static struct model_set pairs[MODEL_RULES];
+
+static void begin_block(u64 block)
+{
+	base = baseline;
+	mode = model_base(&base, explore_words.seed, block);
+	now = base;
+	explore_write_all(&base);
+	nmi_unblock();
+}
+
+/* The list that stops the guest is part of the base, and no more to count than its absence. */
+static void count(const struct model_set *violated)
+{
+	u32 rule[3] = { 0 }, n = 0;
+
+	for (u32 word = 0; word < MODEL_SET_WORDS; word++)
+		for (u64 left = violated->word[word]; left && n < 3; left &= left - 1) {
+			const u32 one = 64 * word + __builtin_ctzll(left);
+
+			if (one != RULE_list_fs_base)
+				rule[n++] = one;
+		}
+	if (n == 1 || (n == 0 && model_set_has(violated, RULE_list_fs_base)))
+		explore_rules[n ? rule[0] : RULE_list_fs_base].alone++;
+	if (n == 2 && model_rules[rule[0]].refusal == model_rules[rule[1]].refusal)
+		model_set_add(&pairs[rule[0]], rule[1]);
+}
+
+static struct model_changes changes[2];	/* of this case and of the one before, in turn */
+
+static void run_case(u64 index)
+{
+	struct model_changes *const these = &changes[index & 1], *const before = &changes[~index & 1];
+	struct model_set violated;
+	struct model_prediction expected;
+	u32 came;
+
+	for (u32 i = before->count; i-- > 0; )
+		now.value[before->change[i].field] = before->change[i].was;
+	model_mutate(&now, explore_words.seed, index, these, &violated);
+	count(&violated);
+	for (u32 word = 0; word < MODEL_SET_WORDS; word++)
+		violated.word[word] &= ~explore_words.off.word[word];
+	expected = model_predict(&now, &violated);
+	explore_write(&now, before);
+	explore_write(&now, these);
+	came = explore_enter(&now, &expected);
+	if (!(came & expected.allowed)) {
+		explore_finding(&now, these, index, mode, came);
+		explore_write(&now, these);
+	}
+}
+
+static void say_sums(u64 cases, u64 ticks)
+{
+	u32 alone = 0, there = 0, pairs_seen = 0, findings = 0;
+
+	for (u32 rule = 0; rule < MODEL_RULES; rule++) {
+		there += model_rule_exists(&explore_cpu, rule);
+		alone += explore_rules[rule].alone > 0;
+		findings += explore_rules[rule].findings;
+		for (u32 other = 0; other < MODEL_RULES; other++)
+			pairs_seen += model_set_has(&pairs[rule], other);
+	}
+	print("# explore: %lu cases in %lu ms of the TSC; of %u rules %u alone; %u pairs; %u differences\n", cases,
+	      ticks / tsc_per_ms(), there, alone, pairs_seen, findings);
+}
+
+void explore_begin(void)
+{
+	explore_remember_host();
+	explore_read_processor(&baseline);
+}
+
+void explore_run(void)
+{
+	const u64 end = explore_words.first + explore_words.cases;
+	const u64 start = rdtsc();
+
+	print("# explore: seed %lu, cases %lu to %lu\n", explore_words.seed, explore_words.first, end - 1);
+	for (u64 index = explore_words.first; index < end; index++) {
+		if (index == explore_words.first || index % MODEL_BLOCK == 0) {
+			changes[0].count = changes[1].count = 0;
+			begin_block(index / MODEL_BLOCK);
+		}
+		if (explore_words.each || index % SAY_EVERY == 0 || index == explore_words.first)
+			print("# explore: at %lu\n", index);
+		run_case(index);
+	}
+	say_sums(end - explore_words.first, rdtsc() - start);
+	explore_restore_host();
+}
