@@ -61,6 +61,7 @@ TEST("errata.invlpg_after_invept", "INVLPG of a large page behind an INVEPT whos
 		expect_outcome(invept(INVEPT_ALL_CONTEXT, (const struct invept_descriptor *)alias, NULL), SUCCEED);
 		*alias = ~other;
 		expect_eq(*(volatile u64 *)low, ~other);
+		expect_eq(*alias, ~other);		/* its translation is the last one used */
 		*entry = flags | large;
 		invlpg((const void *)alias);
 		expect_eq(*alias, other);
