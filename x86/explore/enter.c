@@ -61,7 +61,7 @@ static void write_guest_again(const struct model_state *s)
 
 static u64 host_cr0, host_cr4, host_efer, host_pat, host_pgc, host_fs, host_gs, host_sysenter[3];
 
-static void poison_vm_instruction_error(void)
+void explore_poison_error(void)
 {
 	u64 value;
 
@@ -108,7 +108,6 @@ u32 explore_enter(const struct model_state *s, const struct model_prediction *ex
 	struct outcome outcome;
 	u32 came;
 
-	poison_vm_instruction_error();
 	outcome = guest_enter();
 	came = outcome_of(s, &outcome, expected);
 	if (!(came & MODEL_VMFAIL) && (read_cr0() != host_cr0 || read_cr4() != host_cr4)) {

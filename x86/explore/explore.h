@@ -31,6 +31,9 @@ void explore_write(const struct model_state *s, const struct model_changes *chan
 /* Enter with what is written: one outcome. `fields` that an exit has changed are written again. */
 u32 explore_enter(const struct model_state *s, const struct model_prediction *expected);
 
+/* Make the VM-instruction error another one (12), so that a VMfail that writes none is seen. */
+void explore_poison_error(void);
+
 /* The host, as it was before. */
 void explore_remember_host(void);
 void explore_restore_host(void);
@@ -38,6 +41,10 @@ void explore_restore_host(void);
 /* A case whose outcome is not one of those predicted: make it small, find the rule, say it. */
 void explore_finding(const struct model_state *s, const struct model_changes *changes, u64 index,
 		     enum model_mode mode, u32 came);
+
+/* Print a state, what a case has changed of it, and what is expected of it. */
+void explore_show(const struct model_state *s, const struct model_changes *changes, const struct model_set *violated,
+		  const struct model_prediction *expected);
 
 /* What was found of each rule. */
 struct explore_rule {

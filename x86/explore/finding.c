@@ -161,6 +161,32 @@ static void outcomes_format(char *to, size_t size, u32 outcomes)
 		outcome_format(to, size, &guest.outcome);
 }
 
+static void show_changes(const struct model_state *s, const struct model_changes *changes, const struct model_set *violated,
+			 const struct model_prediction *expected)
+{
+	char text[120];
+
+	outcomes_format(text, sizeof(text), expected->allowed);
+	print("# explore:   expected %s\n", text);
+	for (u32 i = 0; i < changes->count; i++)
+		print("# explore:   %s = %#lx, and not %#lx\n", model_field_name(changes->change[i].field),
+		      s->value[changes->change[i].field], changes->change[i].was);
+	for (u32 one = 0; one < MODEL_RULES; one++)
+		if (model_set_has(violated, one))
+			print("# explore:   violates %s%s\n", model_rules[one].id,
+			      model_rule_open(&explore_cpu, one) ? " (which a processor may not have)" : "");
+}
+
+void explore_show(const struct model_state *s, const struct model_changes *changes, const struct model_set *violated,
+		  const struct model_prediction *expected)
+{
+	for (u32 field = 0; field < MODEL_FIELDS; field++)
+		if (s->cpu->kept[field] && s->value[field])
+			print("# explore:   state: %s = %#lx\n", model_field_name(field), s->value[field]);
+	show_changes(s, changes, violated, expected);
+	console_drain();
+}
+
 static void say(const struct finding *f, u32 rule, u64 index, enum model_mode mode)
 {
 	struct explore_rule *const found = &explore_rules[rule];
@@ -173,18 +199,8 @@ static void say(const struct finding *f, u32 rule, u64 index, enum model_mode mo
 		snprintf(found->came, sizeof(found->came), "%s; seed %lu, case %lu", came, explore_words.seed, index);
 	}
 	print("# explore: found %s, seed %lu, case %lu (%s)\n", model_rules[rule].id, explore_words.seed, index, model_mode_names[mode]);
-	print("# explore:   expected %s\n# explore:   came     %s\n", expected, came);
-	for (u32 i = 0; i < f->changes.count; i++)
-		print("# explore:   %s = %#lx, and not %#lx\n", model_field_name(f->changes.change[i].field),
-		      f->state.value[f->changes.change[i].field], f->changes.change[i].was);
-	if (explore_words.cases == 1)		/* replayed: the whole state */
-		for (u32 field = 0; field < MODEL_FIELDS; field++)
-			if (f->state.cpu->kept[field])
-				print("# explore:   state: %s = %#lx\n", model_field_name(field), f->state.value[field]);
-	for (u32 one = 0; one < MODEL_RULES; one++)
-		if (model_set_has(&f->violated, one))
-			print("# explore:   violates %s%s\n", model_rules[one].id,
-			      model_rule_open(&explore_cpu, one) ? " (which a processor may not have)" : "");
+	print("# explore:   came     %s\n", came);
+	show_changes(&f->state, &f->changes, &f->violated, &f->expected);
 }
 
 /* Is every rule that it may be about found often enough? Then it is counted for the first, and not made small. */

@@ -9,7 +9,7 @@
 #include "x86/processor.h"
 #include "x86/time.h"
 
-enum { SAY_EVERY = 4096 };	/* cases from one number of a case to the next; the runner takes a crash up from there */
+enum { SAY_EVERY = 4096, POISON_EVERY = 16 };	/* cases from one number of a case to the next; the runner takes a crash up from there */
 
 struct explore_rule explore_rules[MODEL_RULES];
 
@@ -62,8 +62,12 @@ static void run_case(u64 index)
 	for (u32 word = 0; word < MODEL_SET_WORDS; word++)
 		violated.word[word] &= ~explore_words.off.word[word];
 	expected = model_predict(&now, &violated);
+	if (explore_words.cases == 1)
+		explore_show(&now, these, &violated, &expected);
 	explore_write(&now, before);
 	explore_write(&now, these);
+	if (index % POISON_EVERY == 0)
+		explore_poison_error();
 	came = explore_enter(&now, &expected);
 	if (!(came & expected.allowed)) {
 		explore_finding(&now, these, index, mode, came);

@@ -2,6 +2,7 @@
 #include "vmxtest/model/generate.h"
 
 #include "vmx/decode.h"
+#include "vmxtest/model/list.h"
 #include "vmxtest/model/look.h"
 #include "x86/processor.h"
 
@@ -56,18 +57,20 @@ void model_judge_changes(const struct model_state *s, const struct model_changes
 	model_judge(s, &which, violated);
 }
 
+static u32 bits_in(u64 mask)
+{
+	mask -= mask >> 1 & 0x5555555555555555;
+	mask = (mask & 0x3333333333333333) + (mask >> 2 & 0x3333333333333333);
+	mask = (mask + (mask >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return mask * 0x0101010101010101 >> 56;
+}
+
 /* One bit of the mask. */
 static u64 flip(struct model_random *r, u64 mask)
 {
-	u32 n = 0;
-
-	for (u64 left = mask; left; left &= left - 1)
-		n++;
-	n = model_below(r, n);
-
-	for (; n; n--)
+	for (u32 n = mask == ~0ull ? 64 : model_below(r, bits_in(mask)); n < 64 && n; n--)
 		mask &= mask - 1;
-	return mask & -mask;
+	return mask == ~0ull ? BIT(model_below(r, 64)) : mask & -mask;
 }
 
 /* Of the guest's event, activity and interruptibility: what rules tell apart. */
@@ -296,6 +299,8 @@ static bool must_stay(u32 field)
 {
 	const u32 encoding = model_encoding(field);
 
+	if (encoding != ~0u && field_type(encoding) == FIELD_GUEST)
+		return false;
 	switch (field) {
 	case M_HOST_IA32_SYSENTER_CS: case M_HOST_IA32_SYSENTER_ESP: case M_HOST_IA32_SYSENTER_EIP: case M_HOST_FS_BASE:
 		return false;
@@ -336,15 +341,20 @@ void model_make_safe(struct model_state *s, struct model_changes *c, struct mode
 		}
 	if (reverted)
 		model_judge_changes(s, c, violated);
-	if (!(model_predict(s, violated).allowed & ~(u32)MODEL_VMFAIL))
-		return;
-	for (u32 i = c->count; i-- > 0; )
-		if (must_stay(c->change[i].field))
-			model_revert(s, c, i);
-	if (s->value[M_VM_ENTRY_MSR_LOAD_COUNT] > MODEL_LIST)
-		model_change(s, c, M_VM_ENTRY_MSR_LOAD_COUNT, 1);
-	model_judge_changes(s, c, violated);
-	if (!(model_predict(s, violated).allowed & MODEL_ENTERED) || is_stopped(s))
+	if (!model_fails_early(violated)) {
+		reverted = s->value[M_VM_ENTRY_MSR_LOAD_COUNT] > MODEL_LIST;
+		if (reverted)
+			model_change(s, c, M_VM_ENTRY_MSR_LOAD_COUNT, 1);
+		for (u32 i = c->count; i-- > 0; )
+			if (must_stay(c->change[i].field)) {
+				model_revert(s, c, i);
+				reverted = true;
+			}
+		if (reverted)
+			model_judge_changes(s, c, violated);
+	}
+	/* Whatever refuses it: a target may lack that rule. */
+	if (is_stopped(s) || model_list_fails(s) || is_refused(M_VM_ENTRY_MSR_LOAD_COUNT, violated))
 		return;
 	model_change(s, c, M_VM_ENTRY_MSR_LOAD_COUNT, 1);
 	model_change(s, c, M_LIST_INDEX0, (u32)IA32_FS_BASE);
@@ -357,6 +367,14 @@ bool model_risky;
 static bool is_risky(const struct model_state *s, const struct model_set *violated)
 {
 	return model_set_has(violated, RULE_guest_ia32e_pg) && !(s->value[M_GUEST_CR0] & CR0_PE);
+}
+
+static bool changes_controls(const struct model_changes *c)
+{
+	for (u32 i = 0; i < c->count; i++)
+		if (c->change[i].field >= M_PIN_BASED_CONTROLS && c->change[i].field <= M_SECONDARY_PROC_CONTROLS)
+			return true;
+	return false;
 }
 
 void model_mutate(struct model_state *s, u64 seed, u64 index, struct model_changes *c, struct model_set *violated)
@@ -390,7 +408,7 @@ void model_mutate(struct model_state *s, u64 seed, u64 index, struct model_chang
 			change_for_rule(s, c, &r, rule);
 		}
 	}
-	if (!model_chance(&r, 4))
+	if (!model_chance(&r, 4) && changes_controls(c))
 		model_repair_controls(s, c, target);
 	model_make_safe(s, c, violated);
 	if (!model_risky && is_risky(s, violated)) {

@@ -74,3 +74,12 @@ u32 model_list_failing(const struct model_state *s, const struct model_set *viol
 				return entry + 1;
 	return 0;
 }
+
+bool model_list_fails(const struct model_state *s)
+{
+	for (u32 entry = 0; entry < model_list_length(s); entry++)
+		for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+			if (kinds[i].fails(s, entry))
+				return true;
+	return false;
+}

@@ -28,9 +28,15 @@ const struct model_rule model_rules[MODEL_RULES] = {
 
 struct model_set model_readers[MODEL_FIELDS];
 
-/* By the order in which VM entry goes: what refuses for certain, and what may. */
-static struct model_set certain[3], possible[3];
-enum { STAGE_VMFAIL, STAGE_GUEST, STAGE_LIST };
+/* The order in which VM entry goes. */
+enum { STAGE_VMFAIL, STAGE_GUEST, STAGE_LIST, STAGES };
+
+/* What each rule is, for those who look at many. */
+static struct {
+	u8 stage;
+	bool open;
+} known[MODEL_RULES];
+static struct model_set vmfail;		/* the rules that refuse for certain, at the first stage */
 
 static u32 stage_of(u32 refusal)
 {
@@ -45,9 +51,10 @@ bool model_rule_open(const struct model_cpu *cpu, u32 rule)
 void model_begin(const struct model_cpu *cpu)
 {
 	for (u32 rule = 0; rule < MODEL_RULES; rule++) {
-		const u32 stage = stage_of(model_rules[rule].refusal);
-
-		model_set_add(model_rule_open(cpu, rule) ? &possible[stage] : &certain[stage], rule);
+		known[rule].stage = stage_of(model_rules[rule].refusal);
+		known[rule].open = model_rule_open(cpu, rule);
+		if (known[rule].stage == STAGE_VMFAIL && !known[rule].open)
+			model_set_add(&vmfail, rule);
 		for (const u16 *field = model_rules[rule].reads; *field != MODEL_FIELDS; field++)
 			model_set_add(&model_readers[*field], rule);
 	}
@@ -97,29 +104,34 @@ void model_judge(const struct model_state *s, const struct model_set *which, str
 	}
 }
 
-/* What the violated ones of these rules come to. */
-static u32 refusals(const struct model_set *violated, const struct model_set *of)
+bool model_fails_early(const struct model_set *violated)
 {
-	u32 found = 0;
+	u64 found = 0;
 
 	for (u32 i = 0; i < MODEL_SET_WORDS; i++)
-		for (u64 left = violated->word[i] & of->word[i]; left; left &= left - 1)
-			found |= model_rules[64 * i + __builtin_ctzll(left)].refusal;
+		found |= violated->word[i] & vmfail.word[i];
 	return found;
 }
 
 struct model_prediction model_predict(const struct model_state *s, const struct model_set *violated)
 {
 	struct model_prediction p = { .allowed = 0 };
+	u32 sure[STAGES] = { 0 }, possible[STAGES] = { 0 };
 
+	for (u32 i = 0; i < MODEL_SET_WORDS; i++)
+		for (u64 left = violated->word[i]; left; left &= left - 1) {
+			const u32 rule = 64 * i + __builtin_ctzll(left);
+
+			possible[known[rule].stage] |= model_rules[rule].refusal;
+			if (!known[rule].open)
+				sure[known[rule].stage] |= model_rules[rule].refusal;
+		}
 	for (u32 stage = STAGE_VMFAIL; stage <= STAGE_GUEST; stage++) {
-		const u32 sure = refusals(violated, &certain[stage]);
-
-		p.allowed |= sure | refusals(violated, &possible[stage]);
-		if (sure)
+		p.allowed |= possible[stage];
+		if (sure[stage])
 			return p;
 	}
-	p.index = refusals(violated, &certain[STAGE_LIST]) ? model_list_failing(s, violated) : 0;
+	p.index = sure[STAGE_LIST] ? model_list_failing(s, violated) : 0;
 	p.allowed |= p.index ? MODEL_34 : MODEL_ENTERED;
 	return p;
 }

@@ -100,6 +100,9 @@ struct model_prediction {
 	u32 index;		/* MODEL_34: the entry that fails, from 1 */
 };
 
+/* Do the controls and the host state fail their checks, whatever the guest is? */
+bool model_fails_early(const struct model_set *violated);
+
 /* What may come of a state that violates these rules; the others are as if they were not. */
 struct model_prediction model_predict(const struct model_state *s, const struct model_set *violated);
 
