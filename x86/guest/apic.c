@@ -261,6 +261,59 @@ TEST("guest.apic.software_disable", "with SVR[8]=0, the LVT's masks are set and 
 	expect_eq(after & APIC_LVT_MASKED, APIC_LVT_MASKED);
 }
 
+static bool kept_isr, kept_pending;
+
+static void disables_in_service(struct exception_frame *frame)
+{
+	const u32 svr = apic_read(APIC_SVR);
+
+	apic_write(APIC_SVR, svr & ~(u32)APIC_SVR_ENABLE);
+	kept_isr = apic_in_service(frame->vector);
+	kept_pending = apic_requested(0x44);
+	apic_write(APIC_SVR, svr);
+	apic_eoi();
+}
+
+TEST("guest.apic.disable_holds", "with SVR[8]=0 the APIC holds what is in IRR and ISR, and it comes when SVR[8] is 1 again")
+{
+	const u32 svr = apic_read(APIC_SVR);
+
+	interrupt_handle(0x44, interrupt_counter);
+	interrupt_handle(0xc1, interrupt_counter);
+	require_pend(0x44);
+	require_pend(0xc1);
+	apic_write(APIC_SVR, svr & ~(u32)APIC_SVR_ENABLE);
+	expect_requested(0x44);
+	expect_requested(0xc1);
+	apic_write(APIC_SVR, svr);
+	expect_requested(0x44);
+	let_interrupts_in();
+	expect_eq(interrupt_count[0x44], 1);
+	expect_eq(interrupt_count[0xc1], 1);
+
+	CASE("in service");
+	interrupt_handle(0x45, disables_in_service);
+	require_pend(0x44);
+	require_pend(0x45);
+	let_interrupts_in();
+	expect(kept_isr, "the vector's bit in the ISR is 1 while SVR[8]=0");
+	expect(kept_pending, "a lower one's bit in the IRR is 1 while SVR[8]=0");
+	expect_not_in_service(0x45);
+	expect_eq(interrupt_count[0x44], 2);
+}
+
+TEST("guest.apic.disable_nmi", "with SVR[8]=0 the APIC still takes an NMI, and still sends an IPI")
+{
+	const u32 svr = apic_read(APIC_SVR);
+
+	interrupt_handle(VECTOR_NMI, interrupt_counter);
+	apic_write(APIC_SVR, svr & ~(u32)APIC_SVR_ENABLE);
+	apic_send_ipi(apic_id(), APIC_DELIVERY_NMI);
+	wait_until(interrupt_count[VECTOR_NMI], WAIT_MS);
+	apic_write(APIC_SVR, svr);
+	expect_eq(interrupt_count[VECTOR_NMI], 1);
+}
+
 /* Vectors 16 to 31 are the processor's, but the APIC takes them. */
 enum { FIRST_LEGAL_VECTOR = 16, ESR_ILLEGAL_VECTOR = 0x60 };
 
