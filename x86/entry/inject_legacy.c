@@ -74,6 +74,49 @@ TEST("inject.task_gate.int1", "so does an injected INT1")
 	expect_task_switch(INJECT(PRIVILEGED, VECTOR_DB));
 }
 
+/* A 32-bit handler that is one VMCALL, through a 32-bit interrupt gate. */
+static void prepare_interrupt_gate(u8 vector)
+{
+	static const u8 vmcall_instruction[] = { 0x0f, 0x01, 0xc1 };
+	u8 *handler = page_alloc();
+	const u64 offset = physical_address(handler);
+
+	prepare_task_gate(vector);
+	memcpy(handler, vmcall_instruction, sizeof(vmcall_instruction));
+	((u64 *)vmcs_read(GUEST_IDTR_BASE))[vector] = (offset & 0xffff) | GDT_CODE << 16 | 0x8eull << 40 | (offset >> 16) << 48;
+}
+
+TEST("inject.stack_size", "injection into a 32-bit guest pushes by SP or by ESP, as SS.B says")
+{
+	enum { VECTOR = VECTOR_UD, STACK_AT = 0x800, HIGH = 0x30000 };
+
+	for (u32 big = 0; big < 2; big++) {
+		u8 *stack;
+
+		CASE("SS.B = %u", big);
+		vmcs_reset();
+		guest_baseline();
+		prepare_interrupt_gate(VECTOR);
+		stack = page_alloc_many(1 + HIGH / PAGE_SIZE);
+		vmcs_write(GUEST_SS_SELECTOR, GDT_DATA);
+		vmcs_write(GUEST_SS_BASE, physical_address(stack));
+		vmcs_write(GUEST_SS_LIMIT, HIGH | (PAGE_SIZE - 1));
+		vmcs_write(GUEST_SS_ACCESS_RIGHTS, 0x93 | (big ? RIGHTS_DB : 0));
+		vmcs_write(GUEST_RSP, HIGH + STACK_AT);
+		vmcs_write(GUEST_RIP, 0x12345);
+		vmcs_write(VM_ENTRY_INTERRUPTION_INFORMATION, INJECT(HARDWARE, VECTOR));
+		guest_enter();
+		expect_exit(EXIT_VMCALL);
+		expect_eq(vmcs_read(GUEST_RSP), HIGH + STACK_AT - 12);
+
+		const u32 *const frame = (const u32 *)(stack + (big ? HIGH : 0) + STACK_AT - 12);
+
+		expect_eq(frame[0], 0x12345);
+		expect_eq(frame[1] & 0xffff, SELECTOR_CODE64);
+		expect_eq(frame[2], RFLAGS_FIXED | RFLAGS_IF);
+	}
+}
+
 /* Real-address mode: IVT at 0, code and stack in the segment of 64 KBytes at 10000H, which EPT gives RAM of its own. */
 enum { SEGMENT = 0x1000, HANDLER = 0x100, STACK = 0x800, INTERRUPTED = 0x40 };
 
@@ -124,4 +167,23 @@ TEST("inject.real_mode_ivt", "injection with CR0.PE = 0 goes through the interru
 		expect_bits(vmcs_read(GUEST_RFLAGS), RFLAGS_IF | RFLAGS_TF, 0);
 	}
 	nmi_unblock();
+}
+
+/* Not injected, but pending: delivered in the same place, behind the entry and before an instruction. */
+TEST("after.pdbg.real_mode", "a pending debug exception is delivered in real-address mode with all that it pushes",
+     NEEDS(PROC2_UNRESTRICTED_GUEST))
+{
+	const u64 dr6 = read_dr6();
+	u32 *ivt;
+	const u16 *const stack = (const u16 *)(prepare_real_mode(&ivt) + STACK);
+
+	ivt[VECTOR_DB] = SEGMENT << 16 | HANDLER;
+	vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, BIT(12) | BIT(0));
+	guest_enter();
+	write_dr6(dr6);
+	expect_exit(EXIT_VMCALL, .rip = HANDLER);
+	expect_eq(vmcs_read(GUEST_RSP), STACK - 6);
+	expect_eq(stack[-1], RFLAGS_FIXED | RFLAGS_IF);
+	expect_eq(stack[-2], SEGMENT);
+	expect_eq(stack[-3], INTERRUPTED);
 }
