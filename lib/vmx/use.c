@@ -67,7 +67,9 @@ void use_of_entry(u32 activity, struct outcome outcome)
 	if (!controls_passed(outcome))
 		return;
 	for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
-		u64 set = is_active(word) ? value_of(word) & ~always_set(word) : 0;
+		/* What may not be 1 and was taken all the same is another check's business. */
+		const u64 may_be_1 = vmx_capabilities()->word[word].may_be_1;
+		u64 set = is_active(word) ? value_of(word) & may_be_1 & ~always_set(word) : 0;
 
 		for (; set; set &= set - 1)
 			token_used(CONTROL_CLASS | word << 8 | (u32)__builtin_ctzll(set));
