@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Other processors: IPIs, INIT, SIPI. */
-#include "guest.h"
+#include "init.h"
 
 #include "libc/string.h"
 
@@ -167,13 +167,6 @@ TEST("guest.smp.lock", "increments with LOCK from two processors lose none", NEE
 
 /* ---- INIT and SIPI */
 
-/* In the page behind the one where a SIPI starts a processor: what it finds, and that it runs. */
-struct report {
-	u32 cr0, cr4, eflags, dr7, running;
-	u16 cs, ds, ss, idtr_limit;
-	u32 idtr_base;
-};
-
 extern const u8 sipi_start[], sipi_end[];
 
 /*
@@ -204,17 +197,21 @@ asm(".pushsection .rodata\n"
     ".code64\n"
     ".popsection");
 
-/* The vector of the first of two free pages below 1 MiB, not the first one or two. */
-static u8 start_vector(u64 lowest)
+u8 start_vector(u64 lowest)
 {
 	return physical_address(ram_within(lowest << 12, BIT(20), 2, PAGE_SIZE)) >> 12;
 }
+
+const u8 *start_prefix, *start_prefix_end;
 
 static volatile struct report *prepare_page(u8 vector)
 {
 	u8 *page = (u8 *)((u64)vector << 12);
 
-	memcpy(page, sipi_start, sipi_end - sipi_start);
+	const size_t size = start_prefix_end - start_prefix;
+
+	memcpy(page, start_prefix, size);
+	memcpy(page + size, sipi_start, sipi_end - sipi_start);
 	memset(page + PAGE_SIZE, 0, sizeof(struct report));
 	return (volatile struct report *)(page + PAGE_SIZE);
 }
@@ -226,12 +223,7 @@ static bool runs_within(volatile struct report *report, unsigned int ms)
 	return wait_for_other(report->running != before, ms);
 }
 
-/*
- * INIT, and SIPIs to the page until it runs, for it may be late to take its INIT, and again if that has come to nothing
- * (see sipi_until()). It runs until the next INIT. It writes RFLAGS last before it counts: until then it may be still in
- * its last life, and count in the page that is cleared here.
- */
-static volatile struct report *start_at(u8 vector)
+volatile struct report *start_at(u8 vector)
 {
 	volatile struct report *report = prepare_page(vector);
 	bool runs = false;
