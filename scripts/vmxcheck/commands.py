@@ -154,5 +154,11 @@ def _advisories(options: argparse.Namespace) -> int:
     return 0
 
 
+def _explore(options: argparse.Namespace) -> int:
+    from . import explore  # start-up time
+
+    return explore.run(options)
+
+
 def _machines(options: argparse.Namespace) -> int:
     return machines.run(options.axes, options.short, options.jobs, results_base(options))

@@ -36,6 +36,7 @@ COMMANDS = {
     "inventory": "what the processors of a target say of themselves, or what a pool of machines has in common",
     "errata": "published errors of the processors of a run: present, absent, or not to be told",
     "advisories": "security advisories: covered by which tests, passing, skipped",
+    "explore": "random states of VM entry, judged by a model of it",
     "explain": "a requirement: its section, where it is tested, its last results",
 }
 RESULTS_HELP = "a results.json, the folder of a run, or a folder of runs (then: its last)"
@@ -298,6 +299,29 @@ def _listing(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return parser
 
 
+def explore_parser() -> argparse.ArgumentParser:
+    parser = _parser("explore", "Enter random states at the edge of validity, and judge each by a model of VM entry (docs/explorer.md).")
+    add = parser.add_argument
+    add("--seed", type=_seed, default=1, metavar="S", help="case I of seed S is always the same (default: 1)")
+    add("--cases", type=_seed, default=0, metavar="N", help="how many (default: 200000)")
+    add("--minutes", type=float, default=0.0, metavar="M", help="for so long instead")
+    add("--first", type=_seed, default=0, metavar="I", help="from this case on (default: 0)")
+    add("--rules", default="", metavar="PATTERN", help="change what these rules look at: the front of ids, such as entry.guest.pdbg*")
+    add("--case", type=_seed, metavar="I", help="this case alone, with the whole state")
+    add("--as-test", action="store_true", help="of --case: print it as a test for x86/")
+    add("--risky", action="store_true", help="also states that are known to end an emulator")
+    add("--backend", metavar="NAME", help="on this one (default: the best for the image)")
+    add("--cpu", metavar="MODEL", help="processor model, of Bochs or QEMU")
+    add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1")
+    add("--qemu", metavar="VERSION", help="the same for QEMU")
+    add("--cache", type=Path, metavar="DIR", help="where emulators and kernels of Debian are kept")
+    add("--timeout", type=int, default=120, metavar="SECONDS", help="how long a slice of cases may take (default: 120)")
+    add("-j", "--jobs", type=_positive, default=os.cpu_count() or 1, metavar="N", help="boot N at a time (default: the cores)")
+    _results_option(add)
+    add("-q", "--quiet", action="store_true", help="the last lines only")
+    return parser
+
+
 def explain_parser() -> argparse.ArgumentParser:
     parser = _parser("explain", "What a requirement says, where it is in the manual and in the tests, and how it went.")
     add = parser.add_argument
@@ -309,8 +333,8 @@ def explain_parser() -> argparse.ArgumentParser:
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
     return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(),
-            "report": report_parser(), "machines": machines_parser(), "inventory": inventory_parser(),
-            "errata": errata_parser(), "advisories": advisories_parser(), "explain": explain_parser()}
+            "report": report_parser(), "machines": machines_parser(), "inventory": inventory_parser(), "explore": explore_parser(),
+            "errata": errata_parser(), "advisories": advisories_parser(), "explore": explore_parser(), "explain": explain_parser()}
 
 
 def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":

@@ -15,6 +15,7 @@ struct explore_words {
 	u64 seed, first, cases;
 	bool asked;		/* one of the words was there */
 	bool each;		/* the number of each case is said before it */
+	bool unrules;		/* of each rule: would it be missed? */
 	struct model_set off;	/* rules that are not known: unrule= */
 	char rules[64];		/* the front of the ids that the cases are about; empty: all */
 };

@@ -39,6 +39,8 @@ bool tap_image_word(const char *word)
 {
 	if (!strcmp(word, "each"))
 		return (explore_words.each = true);
+	if (!strcmp(word, "unrules"))
+		return (explore_words.unrules = true);
 	if (!strcmp(word, "risky"))
 		return (model_risky = true);
 	if (!strncmp(word, "unrule=", 7))

@@ -46,6 +46,35 @@ static void count(const struct model_set *violated)
 		model_set_add(&pairs[rule[0]], rule[1]);
 }
 
+/* For each rule: the cases that would differ if the model did not have it, and the first of them. */
+static struct {
+	u32 cases;
+	u64 first;
+} without[MODEL_RULES];
+
+static void try_without_each(const struct model_set *violated, u32 came, u64 index)
+{
+	for (u32 rule = 0; rule < MODEL_RULES; rule++) {
+		struct model_set others = *violated;
+
+		if (!model_set_has(violated, rule))
+			continue;
+		model_set_remove(&others, rule);
+		if (came & model_predict(&now, &others).allowed)
+			continue;
+		if (!without[rule].cases++)
+			without[rule].first = index;
+	}
+}
+
+static void say_without(void)
+{
+	for (u32 rule = 0; rule < MODEL_RULES; rule++)
+		if (model_rule_exists(&explore_cpu, rule) && !model_rule_open(&explore_cpu, rule))
+			print("# explore: without %s %u cases differ, the first is %lu\n", model_rules[rule].id, without[rule].cases,
+			      without[rule].first);
+}
+
 static struct model_changes changes[2];	/* of this case and of the one before, in turn */
 
 static void run_case(u64 index)
@@ -69,6 +98,8 @@ static void run_case(u64 index)
 	if (index % POISON_EVERY == 0)
 		explore_poison_error();
 	came = explore_enter(&now, &expected);
+	if (explore_words.unrules && came & expected.allowed)
+		try_without_each(&violated, came, index);
 	if (!(came & expected.allowed)) {
 		explore_finding(&now, these, index, mode, came);
 		explore_write(&now, these);
@@ -111,6 +142,8 @@ void explore_run(void)
 			print("# explore: at %lu\n", index);
 		run_case(index);
 	}
+	if (explore_words.unrules)
+		say_without();
 	say_sums(end - explore_words.first, rdtsc() - start);
 	explore_restore_host();
 }
