@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tap/words.h"
+#include "tap/probe.h"
 #include "tap/walk.h"
 
 #include "console/console.h"
@@ -94,6 +95,11 @@ static bool parse_machine(struct text value)
 	return text_is(value, "emulated") || text_is(value, "real");
 }
 
+static bool parse_probe(struct text value)
+{
+	return probing_word(value.start, value.length);
+}
+
 /* lib/boot has already used it: here it is only looked at. */
 static bool parse_serial(struct text value)
 {
@@ -140,7 +146,7 @@ static const struct {
 } words[] = {
 	{ "tests", parse_tests }, { "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
-	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous },
+	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous }, { "probe", parse_probe },
 	{ "machine", parse_machine }, { "serial", parse_serial }, { "console", parse_serial }, { "end", parse_end },
 #ifdef VMXCHECK_CHECK_BUILD
 	{ "lacks", parse_lacks },

@@ -18,7 +18,7 @@ struct words {
 
 /*
  * Take each word (list, tests=, run=, skip=, order=random, seed=, from=, after=, smp=, apic=x2apic, under=,
- * machine=emulated, dangerous, shutdown=ends, the check build's asked and lacks=, and the image's own): those that choose
+ * machine=emulated, dangerous, shutdown=ends, probe=, the check build's asked and lacks=, and the image's own): those that choose
  * tests come back, the others are done. NULL, or what is wrong, naming the word.
  */
 const char *words_of(const char *command_line, struct words *words);

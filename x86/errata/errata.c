@@ -2,32 +2,6 @@
 #include "errata.h"
 
 #include "console/console.h"
-#include "x86/time.h"
-
-struct probing probing_begin(void)
-{
-	return (struct probing){ rdtsc() + probing_ticks(), 0 };
-}
-
-u64 probing_ticks(void)
-{
-	return PROBE_MS * tsc_per_ms();
-}
-
-void probing_said(u64 tries)
-{
-	print("# tries: %lu\n", tries);
-}
-
-bool probing_goes_on(struct probing *probing)
-{
-	if (probing->tries < PROBE_TRIES || rdtsc() < probing->until) {
-		probing->tries++;
-		return true;
-	}
-	probing_said(probing->tries);
-	return false;
-}
 
 void *probe_page(u32 n)
 {

@@ -5,29 +5,10 @@
  */
 #pragma once
 
+#include "tap/probe.h"
 #include "vmx/ept.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/selectors.h"
-
-/*
- * A probe of what is rare goes on for so long, and at the least for so many tries. It says how many there were.
- *
- *	PROBE_REPEATEDLY(tries) { one try; }
- */
-enum { PROBE_MS = 20, PROBE_TRIES = 100 };
-#define PROBE_REPEATEDLY(tries) \
-	for (struct probing p_ = probing_begin(); tries = p_.tries, probing_goes_on(&p_); )
-
-struct probing {
-	u64 until;
-	u32 tries;
-};
-struct probing probing_begin(void);
-bool probing_goes_on(struct probing *probing);
-
-/* The same for a probe that counts for itself: how long it goes on, and how often it tried. */
-u64 probing_ticks(void);
-void probing_said(u64 tries);
 
 void guest_does_nothing(void);
 

@@ -4,6 +4,8 @@
 
 #include "libc/string.h"
 #include "vmx/bitmaps.h"
+#include "x86/time.h"
+#include "x86/wait.h"
 
 /* A place that the compiler takes for memory like any other. */
 static volatile u8 *byte_at(u64 physical)
@@ -107,13 +109,12 @@ static void guest_spins(void)
 
 TEST("errata.preemption_timer_1", "a VMX-preemption timer of 1 exits", NEEDS(PIN_ACTIVATE_VMX_PREEMPTION_TIMER))
 {
-	u32 tries;
-
 	vmcs_set_controls(PIN_ACTIVATE_VMX_PREEMPTION_TIMER);
-	PROBE_REPEATEDLY(tries) {
-		CASE("try %u", tries);
+	PROBE_REPEATEDLY {
+		CASE("one try of many");
+		wait_ticks(probing_random() % 256);
 		vmcs_write(VMX_PREEMPTION_TIMER_VALUE, 1);
-		spin_until = rdtsc() + probing_ticks() + (4ull << (vmx_capabilities()->misc & 0x1f));
+		spin_until = rdtsc() + 20 * tsc_per_ms() + (4ull << (vmx_capabilities()->misc & 0x1f));
 		guest_run(guest_spins);
 		if (!expect_exit(EXIT_PREEMPTION_TIMER))
 			break;
@@ -142,12 +143,11 @@ extern const u8 errata_behind_verr[];
 TEST("errata.verr_dr6", "a breakpoint that pends behind a VM entry with blocking by MOV SS comes behind a VERR, with DR6 as it pended")
 {
 	const u64 dr6 = read_dr6();
-	u32 tries;
 
-	PROBE_REPEATEDLY(tries) {
-		const u64 which = BIT(tries % 4);
+	PROBE_REPEATEDLY {
+		const u64 which = BIT(probing_random() % 4);
 
-		CASE("try %u", tries);
+		CASE("one try of many");
 		write_dr6(0xffff0ff0);
 		vmcs_write(GUEST_PENDING_DEBUG_EXCEPTIONS, which | BIT(12));
 		vmcs_write(GUEST_INTERRUPTIBILITY_STATE, INTERRUPTIBILITY_MOV_SS);
