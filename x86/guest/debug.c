@@ -286,6 +286,80 @@ TEST("guest.db.two", "an instruction that meets two breakpoints sets both bits")
 	expect_eq(dr6 & DR6_EVENTS, 9);
 }
 
+/* ---- two sources at one instruction */
+
+CODE(steps_and_writes, "pushfq; orq $0x100, (%rsp); popfq; movb $1, watched_address(%rip); both_behind: nop");
+CODE(steps_and_outs, "mov $0x80, %edx; pushfq; orq $0x100, (%rsp); popfq; out %al, %dx; out_both_behind: nop");
+LABEL(both_behind); LABEL(out_both_behind);
+
+/* The single step arms at POPF, and traps behind the instruction that follows. */
+TEST("guest.db.step_and_data", "an instruction that meets a data breakpoint and a single step raises one #DB with both bits")
+{
+	u64 dr6;
+
+	for (u32 n = 0; n < 4; n++) {
+		const struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, WRITE, 1, 1), steps_and_writes, &dr6);
+
+		CASE("DR%u", n);
+		expect_fault(fault, VECTOR_DB, 0);
+		expect_eq(fault.frame.rip, (u64)both_behind);
+		expect_eq(dr6 & DR6_EVENTS, DR6_BS | BIT(n));
+	}
+}
+
+TEST("guest.db.step_and_io", "an OUT that meets its breakpoint and a single step raises one #DB with both bits", NEEDS(FEATURE_DE))
+{
+	u64 dr6;
+
+	write_cr4(read_cr4() | CR4_DE);
+	const struct fault fault = with_breakpoint(2, 0x80, dr7(2, IO, 1, 1), steps_and_outs, &dr6);
+	write_cr4(read_cr4() & ~(u64)CR4_DE);
+	expect_fault(fault, VECTOR_DB, 0);
+	expect_eq(fault.frame.rip, (u64)out_both_behind);
+	expect_eq(dr6 & DR6_EVENTS, DR6_BS | BIT(2));
+}
+
+/* The trap behind one instruction comes before the breakpoint of the next ("Priority Among Simultaneous Exceptions and Interrupts"). */
+TEST("guest.db.step_then_execute", "a single-step trap comes before the instruction breakpoint of the next instruction")
+{
+	u64 dr6;
+
+	write_dr1((u64)both_behind);
+	const struct fault fault = with_breakpoint(1, (u64)both_behind, dr7(1, EXECUTE, 1, 1), steps_and_writes, &dr6);
+	expect_fault(fault, VECTOR_DB, 0);
+	expect_eq(fault.frame.rip, (u64)both_behind);
+	expect_eq(dr6 & DR6_BS, DR6_BS);
+}
+
+/* Each of what DR6 reports stays until software clears it, but B0 to B3. */
+TEST("guest.db.sticky", "a #DB of any source leaves BD, BS and BT as they were")
+{
+	static const struct {
+		const char *text;
+		void (*run)(void);
+		u64 dr7;
+	} sources[] = {
+		{ "a data breakpoint", writes_watched, DR7_FIXED | 1 | 1 << 16 }, { "an instruction breakpoint", three_nops, DR7_FIXED | 4 },
+		{ "a single step", steps_and_writes, DR7_FIXED },
+	};
+
+	write_dr0((u64)watched_address);
+	write_dr1((u64)bp_here);
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++)
+		for (u64 bit = DR6_BD; bit <= DR6_BS; bit <<= 1) {
+			CASE("%s, DR6 bit %#lx", sources[i].text, bit);
+			write_dr6(DR6_ONES | bit);
+			write_dr7(sources[i].dr7);
+			const struct fault fault = TRY(sources[i].run());
+			write_dr7(DR7_FIXED);
+			expect_fault(fault, VECTOR_DB, 0);
+			expect_bits(read_dr6(), bit, bit);
+		}
+	write_dr0(0);
+	write_dr1(0);
+	write_dr6(DR6_ONES);
+}
+
 /* ---- general detect */
 
 TEST("guest.db.gd", "with DR7.GD=1, MOV to or from a debug register raises #DB before it, with DR6.BD=1")

@@ -220,6 +220,63 @@ TEST("guest.invpcid.type_64bit", "INVPCID takes its type from 64 bits of the reg
 	}
 }
 
+/* Bits of a present entry that are ignored in every edition, with CR4.PKE = 0: of one that leads to a table, and of one that maps a page. */
+#define IGNORED_IN_TABLE	(BIT(6) | 7 << 8 | (BIT(63) - BIT(52)))
+#define IGNORED_IN_PAGE		(7 << 9 | (BIT(63) - BIT(52)))
+
+/* With each of them set alone, and all: reads, writes and fetches work, and the bits stay. */
+static void check_ignored(u64 *entry, u64 ignored)
+{
+	const u64 before = *entry;
+
+	for (u32 bit = 0; bit <= 63; bit++) {
+		const u64 set = bit == 63 ? ignored : ignored & BIT(bit);
+
+		if (!set)
+			continue;
+		CASE("bits %#lx", set);
+		*entry = before | set;
+		write_cr3(read_cr3());
+		const struct fault fault = TRY(*WINDOW_PAGE = 0xc3; ((void (*)(void))PAGE_WINDOW)(); (void)*WINDOW_PAGE);
+		expect_no_fault(fault);
+		expect_eq(*entry & ~(u64)(PAGE_ACCESSED | PAGE_DIRTY) & ~before, set & ~(u64)(PAGE_ACCESSED | PAGE_DIRTY));
+	}
+	*entry = before;
+	write_cr3(read_cr3());
+}
+
+TEST("guest.page.ignored_pml4e", "the ignored bits of a PML4 entry are ignored")
+{
+	map_window(PAGE_PRESENT | PAGE_WRITE);
+	check_ignored(page_entry(PAGE_WINDOW, 4), IGNORED_IN_TABLE);
+}
+
+TEST("guest.page.ignored_pdpte", "the ignored bits of a page-directory-pointer-table entry that leads to a page directory are ignored")
+{
+	map_window(PAGE_PRESENT | PAGE_WRITE);
+	check_ignored(page_entry(PAGE_WINDOW, 3), IGNORED_IN_TABLE);
+}
+
+TEST("guest.page.ignored_pde", "the ignored bits of a page-directory entry that leads to a page table are ignored")
+{
+	map_window(PAGE_PRESENT | PAGE_WRITE);
+	check_ignored(page_entry(PAGE_WINDOW, 2), IGNORED_IN_TABLE);
+}
+
+TEST("guest.page.ignored_pte", "the ignored bits of a page-table entry are ignored")
+{
+	map_window(PAGE_PRESENT | PAGE_WRITE);
+	check_ignored(page_entry(PAGE_WINDOW, 1), IGNORED_IN_PAGE);
+}
+
+TEST("guest.page.ignored_large", "the ignored bits of an entry that maps a 2-MByte page are ignored")
+{
+	u64 *const far = ram_within(0, MEMORY_LIMIT, 512, 0x200000);
+
+	*page_entry(PAGE_WINDOW, 2) = physical_address(far) | PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE;
+	check_ignored(page_entry(PAGE_WINDOW, 2), IGNORED_IN_PAGE);
+}
+
 TEST("guest.page.accessed", "a read sets the accessed flags of all levels and no dirty flag")
 {
 	map_window(PAGE_PRESENT | PAGE_WRITE);
