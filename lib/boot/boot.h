@@ -18,5 +18,8 @@ struct boot_info {
 	const char *command_line;
 };
 
+/* What to do for ever on a machine that is not ended. */
+extern void (*boot_halted)(void);
+
 /* End the image: all that was said is out, and the machine is off if it is one that can be (machine/power.h), else it halts. */
 void boot_end(void) __attribute__((noreturn));

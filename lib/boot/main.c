@@ -18,6 +18,8 @@ extern const char patched_command_line[1008];
 int main(const struct boot_info *boot);
 void boot_main(void) __attribute__((noreturn));
 
+void (*boot_halted)(void);
+
 static struct boot_info boot_info;
 static char command_line[2048];
 
@@ -144,6 +146,8 @@ void boot_end(void)
 {
 	console_drain();
 	power_end();
+	if (boot_halted)
+		boot_halted();
 	for (;;)
 		asm volatile("cli; hlt");
 }

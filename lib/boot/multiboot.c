@@ -4,11 +4,17 @@
 
 #include "machine/acpi.h"
 #include "machine/memory.h"
+#include "machine/screen.h"
 
 struct multiboot_info {
 	u32 flags, lower_kib, upper_kib, boot_device, command_line, modules, module_address, symbols[4], map_length, map_address;
-};
-enum { HAS_MEMORY = BIT(0), HAS_COMMAND_LINE = BIT(2), HAS_MAP = BIT(6) };
+	u32 before_framebuffer[9];
+	u64 framebuffer;		/* offset 88 */
+	u32 pitch, width, height;
+	u8 depth, type, colours[6];
+} __attribute__((packed));
+enum { HAS_MEMORY = BIT(0), HAS_COMMAND_LINE = BIT(2), HAS_MAP = BIT(6), HAS_FRAMEBUFFER = BIT(12) };
+_Static_assert(__builtin_offsetof(struct multiboot_info, framebuffer) == 88, "the specification");
 
 struct map_entry {
 	u32 size;		/* of the rest */
@@ -31,6 +37,17 @@ static void read_map(const struct multiboot_info *info, bool ram)
 	}
 }
 
+void boot_take_framebuffer(const struct screen *screen, u8 type, const u8 *colours)
+{
+	struct screen taken = *screen;
+
+	taken.kind = type == FRAMEBUFFER_RGB ? SCREEN_PIXELS : type == FRAMEBUFFER_TEXT ? SCREEN_TEXT : SCREEN_NONE;
+	taken.red = colours[0];
+	taken.green = colours[2];
+	taken.blue = colours[4];
+	screen_is(&taken);
+}
+
 void boot_read_multiboot(u32 information)
 {
 	const struct multiboot_info *info = (const void *)(u64)information;
@@ -46,5 +63,8 @@ void boot_read_multiboot(u32 information)
 		memory_add(0, (u64)info->lower_kib << 10);
 		memory_add(BIT(20), BIT(20) + ((u64)info->upper_kib << 10));
 	}
+	if (info->flags & HAS_FRAMEBUFFER)
+		boot_take_framebuffer(&(struct screen){ .address = info->framebuffer, .pitch = info->pitch, .width = info->width,
+							.height = info->height, .depth = info->depth }, info->type, info->colours);
 	acpi_look_for_root();
 }

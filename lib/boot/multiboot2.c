@@ -4,8 +4,9 @@
 
 #include "machine/acpi.h"
 #include "machine/memory.h"
+#include "machine/screen.h"
 
-enum tag_type { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MAP = 6, TAG_ACPI_OLD = 14, TAG_ACPI_NEW = 15 };
+enum tag_type { TAG_END = 0, TAG_COMMAND_LINE = 1, TAG_MAP = 6, TAG_FRAMEBUFFER = 8, TAG_ACPI_OLD = 14, TAG_ACPI_NEW = 15 };
 
 struct tag {
 	u32 type, size;		/* size: without what fills it up to 8 bytes */
@@ -14,6 +15,11 @@ struct tag {
 		struct {
 			u32 entry_size, entry_version;
 		} map;
+		struct {
+			u64 address;
+			u32 pitch, width, height;
+			u8 depth, type, reserved[2], colours[6];
+		} framebuffer;
 	};
 };
 
@@ -56,6 +62,7 @@ void boot_read_multiboot2(u32 information)
 {
 	const u32 *info = (const void *)(u64)information;
 	const struct tag *const words = tag_of(info, TAG_COMMAND_LINE), *const map = tag_of(info, TAG_MAP);
+	const struct tag *const shown = tag_of(info, TAG_FRAMEBUFFER);
 	const struct tag *root = tag_of(info, TAG_ACPI_NEW);
 
 	if (words)
@@ -65,6 +72,11 @@ void boot_read_multiboot2(u32 information)
 		read_map(map, true);
 		read_map(map, false);
 	}
+	if (shown && shown->size >= 31)
+		boot_take_framebuffer(&(struct screen){ .address = shown->framebuffer.address, .pitch = shown->framebuffer.pitch,
+							.width = shown->framebuffer.width, .height = shown->framebuffer.height,
+							.depth = shown->framebuffer.depth },
+				      shown->framebuffer.type, shown->framebuffer.colours);
 	if (!root)
 		root = tag_of(info, TAG_ACPI_OLD);
 	if (!root || !acpi_use_root((u64)root->text))

@@ -118,6 +118,13 @@ const char *console_remark(void)
 	return remark[0] ? remark : NULL;
 }
 
+static void (*watching)(const char *text, size_t length);
+
+void console_watch(void (*watcher)(const char *text, size_t length))
+{
+	watching = watcher;
+}
+
 void console_write(const char *text, size_t length)
 {
 	switch (kind) {
@@ -133,6 +140,8 @@ void console_write(const char *text, size_t length)
 		debug_port_hand_over(text, length);
 		break;
 	}
+	if (watching)
+		watching(text, length);
 }
 
 void console_drain(void)

@@ -20,6 +20,10 @@ bool console_takes(const char *word, size_t length);
 const char *console_remark(void);
 
 void console_write(const char *text, size_t length);
+
+/* Who is to be shown all that is said from now on, wherever it goes. */
+void console_watch(void (*watcher)(const char *text, size_t length));
+
 void print(const char *format, ...) PRINTF(1, 2);
 
 /* Wait until the last bit is on the wire. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A screen that the way in tells of: nobody looks for one. */
+/* A screen of characters: VGA's text mode or a frame buffer, which the way in tells of. Nobody looks for one. */
 #pragma once
 
 #include "libc/types.h"
@@ -17,3 +17,20 @@ struct screen {
 
 /* What the way in says; the last one that is of use counts. */
 void screen_is(const struct screen *screen);
+
+/*
+ * The word screen=: "auto", which is what the way in says; "text", VGA's text mode of 80 columns and 25 rows, whatever it says; "none".
+ * False: there is no such word.
+ */
+bool screen_by(const char *word, size_t length);
+
+/* Clear it and use it from now on. False: there is none, or none that can be used. */
+bool screen_begin(void);
+
+/* How many characters it has; 0 before it is used. */
+u32 screen_columns(void);
+u32 screen_rows(void);
+
+/* Write a row from its first column; what is behind the text becomes blank. What is there already is not written again. */
+enum colour { COLOUR_DIM, COLOUR_PLAIN, COLOUR_BRIGHT, COLOUR_GREEN, COLOUR_RED };
+void screen_row(u32 row, const char *text, enum colour colour);

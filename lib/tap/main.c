@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The main of every image: say who we are, run the selected tests, report TAP 13. */
+#include "tap/board.h"
 #include "tap/report.h"
 #include "tap/select.h"
 
@@ -371,11 +372,22 @@ static const char *run_all(u32 matching)
 	return NULL;
 }
 
+/* A log that was written down by hand, or a screen, can be compared with another by this alone. */
+static void print_checksum(void)
+{
+	u32 lines;
+	const u32 checksum = board_checksum(&lines);
+
+	if (lines)
+		print("# crc32: %08x of %u verdicts\n", checksum, lines);
+}
+
 int main(const struct boot_info *boot)
 {
 	const char *error = words_of(boot->command_line, &words);
 	u32 matching = 0;
 
+	board_begin();
 	if (!error && words.x2apic && has_feature(FEATURE_X2APIC))
 		apic_enable_x2apic();
 	if (!error)
@@ -394,6 +406,7 @@ int main(const struct boot_info *boot)
 		print("Bail out! %s\n", error);
 		return 1;
 	}
+	print_checksum();
 	print("# end\n");
 	return 0;
 }

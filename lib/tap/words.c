@@ -8,6 +8,7 @@
 #include "libc/string.h"
 #include "machine/emulated.h"
 #include "machine/power.h"
+#include "machine/screen.h"
 #include "x86/asked.h"
 #include "x86/cpu.h"
 
@@ -106,6 +107,11 @@ static bool parse_serial(struct text value)
 	return console_takes(value.start, value.length);
 }
 
+static bool parse_screen(struct text value)
+{
+	return screen_by(value.start, value.length);
+}
+
 static bool parse_end(struct text value)
 {
 	return power_end_by(value.start, value.length);
@@ -147,7 +153,8 @@ static const struct {
 	{ "tests", parse_tests }, { "run", parse_run }, { "skip", parse_skip }, { "from", parse_from }, { "after", parse_after },
 	{ "order", parse_order }, { "seed", parse_seed }, { "smp", parse_smp }, { "apic", parse_apic },
 	{ "under", parse_under }, { "shutdown", parse_shutdown }, { "dangerous", parse_dangerous }, { "probe", parse_probe },
-	{ "machine", parse_machine }, { "serial", parse_serial }, { "console", parse_serial }, { "end", parse_end },
+	{ "machine", parse_machine }, { "serial", parse_serial }, { "console", parse_serial }, { "screen", parse_screen },
+	{ "end", parse_end },
 #ifdef VMXCHECK_CHECK_BUILD
 	{ "lacks", parse_lacks },
 #endif

@@ -13,6 +13,7 @@ import json
 import os
 import re
 import sys
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -44,6 +45,8 @@ _WORDS = re.compile(rb"^# command line: (.*)$", re.MULTILINE)
 _OURS = re.compile(rb"^(?:#|(?:not )?ok |1\.\.|  |Bail out!|TAP version).*\n?", re.MULTILINE)
 _JOURNAL = re.compile(rb"^# journal: .*?\b([a-z0-9_]+(?:\.[a-z0-9_]+)+)", re.MULTILINE)
 _ENDED = re.compile(rb"^# end$", re.MULTILINE)
+_VERDICT = re.compile(rb"^(?:not )?ok .*\n", re.MULTILINE)
+_CHECKSUM = re.compile(rb"^# crc32: ([0-9a-f]{8}) of ([0-9]{1,6}) verdicts$", re.MULTILINE)
 
 
 @dataclass
@@ -60,6 +63,18 @@ class Boot:
     @property
     def ended(self) -> bool:
         return bool(_ENDED.search(self.text))
+
+    @property
+    def checksum(self) -> str:
+        """Of all lines with a verdict, as the image computes it."""
+        lines = _VERDICT.findall(self.text)
+        return "%08x of %d verdicts" % (zlib.crc32(b"".join(lines)), len(lines))
+
+    @property
+    def said_checksum(self) -> str:
+        """What the image says; empty: it did not come to that."""
+        found = list(_CHECKSUM.finditer(self.text))
+        return "%s of %s verdicts" % (found[-1].group(1).decode(), found[-1].group(2).decode()) if found else ""
 
     @property
     def place(self) -> str:
@@ -223,6 +238,9 @@ class Importer:
             ledger.faults.append("%s: the beginning of a report is lost" % boot.place)
         ledger.feed(boot.text if boot.text.endswith(b"\n") or not boot.ended else boot.text + b"\n", 0.0)
         ledger.end_boot(EXITED, end, 0.0, 0.0)
+        if boot.said_checksum and boot.said_checksum != boot.checksum:
+            ledger.faults.append("%s: the verdicts of this log have the checksum %s, and the machine said %s: a line is not as it was sent" % (
+                boot.place, boot.checksum, boot.said_checksum))
         share.open = not boot.ended
         return True
 
@@ -331,6 +349,7 @@ def run(options: argparse.Namespace) -> int:
             point.old = bool(baseline and point.red and baseline.red(point.image, point.id, point.target, (name, cpu)))
         results.points += points
         notes = ["%d boots: %s" % (len(share.boots), ", ".join(boot.place for boot in share.boots))] if len(share.boots) > 1 else []
+        notes += ["%s: crc32 %s" % (boot.place, boot.checksum) for boot in share.boots if boot.said_checksum]
         results.images.append({
             "image": share.section.name, "file": share.image.name, "target": target, "round": share.round, "banner": share.ledger.banner,
             "boots": len(share.boots), "seconds": 0.0, "logs": list(dict.fromkeys(kept[boot.log] for boot in share.boots)),

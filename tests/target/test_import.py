@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import unittest
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, Iterable
@@ -108,6 +109,18 @@ class Import(Project):
         self.expect(report(), 1, ALL_PASS, "--target", "lab-1.0", "--cpu", "old", "--fail-stale")
         (self.folder / "targets.cfg").write_text("[bench]\ncommand = x\nknown = known/lab.tsv\ncpu = old\nversion = 1.0\n")
         self.expect(report(bad="t.two"), 0, {**ALL_PASS, "t.two": "known"}, "--target", "bench")
+
+    def test_checksum(self) -> None:
+        """The one that stands on the machine's screen: what differs in one character of a verdict is no log of that run."""
+        text = report(bad="t.two")
+        lines = "".join(line for line in text.splitlines(True) if line.startswith(("ok ", "not ok ")))
+        said = "# crc32: %08x of 4 verdicts\n# end\n" % zlib.crc32(lines.encode())
+        run = self.expect(text.replace("# end\n", said), 1, {**ALL_PASS, "t.two": "fail"})
+        self.assertIn("serial.log:1: crc32 %08x of 4 verdicts" % zlib.crc32(lines.encode()), run.results["images"][0]["notes"])
+        for damaged in (text.replace("the first", "the fjrst"), text.replace("not ok 2", "ok 2")):
+            run = self.bring(self.log(damaged.replace("# end\n", said)))
+            self.assertEqual(run.status, 1)
+            self.assertIn("a line is not as it was sent", self.point(run, "image.fake")["reason"])
 
     def test_known_to_hang(self) -> None:
         """It was left out for that; or it was not, and the log ends in it."""
