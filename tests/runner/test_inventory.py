@@ -124,6 +124,7 @@ class Commands(unittest.TestCase):
             self.assertIn("physical-address width: 46", self.run_it("inventory", "--pool", a, b).stdout)
             torn = self.run_it("inventory", self.log(folder, "c.log", LINES[:-1]))
             self.assertEqual((torn.returncode, torn.stdout.splitlines()[-1]), (2, "problem: the end is lost"))
+            self.assertIn("--csv and --pool contradict", self.run_it("inventory", "--csv", "--pool", a, b).stderr)
             empty = self.run_it("inventory", self.log(folder, "d.log", []))
             self.assertEqual(empty.returncode, 2)
             self.assertIn("no inventory is in it", empty.stderr)

@@ -67,6 +67,8 @@ def at_hand(options: argparse.Namespace, boot: Boot) -> List[Inventory]:
 
 
 def run(options: argparse.Namespace, boot: Boot) -> int:
+    if options.csv and (options.json or options.pool):
+        raise Problem("inventory: --csv and --%s contradict each other" % ("json" if options.json else "pool"))
     machines = of_inputs(options.inputs) if options.inputs else at_hand(options, boot)
     if options.pool:
         found = several.pool(machines)
