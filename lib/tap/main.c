@@ -156,6 +156,7 @@ static void ask_for_needs(const struct test *test)
 		test->fixture->need(*need, reason, sizeof(reason));
 }
 
+const char *tap_test_id;
 static struct words words;
 static struct selection selection;
 
@@ -256,6 +257,7 @@ static void run_test(const struct test *test, u32 number)
 	bool skipped = false;
 
 	print("# begin %s\n", test->id);
+	tap_test_id = test->id;
 	hostile_test_begins(test->id);
 	console_drain();		/* whatever the test does to the machine: it is known which one it was */
 	report_begin(test);

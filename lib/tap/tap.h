@@ -116,6 +116,12 @@ bool tap_common_need(u32 need, bool *met, char *reason, size_t size);
 /* An image with words of its own on the command line defines this; true: taken. */
 bool tap_image_word(const char *word);
 
+/* The test in flight. */
+extern const char *tap_test_id;
+
+/* The word `modelled`: the tests of VM entry are compared with the model of it (vmxtest/modelled.h). */
+extern bool tap_modelled;
+
 /* Is this a boot that goes on behind a test in which the last one ended (after=)? */
 bool tap_is_behind_crash(void);
 

@@ -15,6 +15,7 @@
 extern const struct test tests_start[], tests_end[];
 
 static struct words options;
+bool tap_modelled;
 
 bool __attribute__((weak)) tap_image_word(UNUSED const char *word)
 {
@@ -174,6 +175,8 @@ static bool parse_word(const char *word, size_t length)
 		return (options.asked = true);
 	if (text_is((struct text){ word, length }, "brief"))
 		return (walk_brief = true);
+	if (text_is((struct text){ word, length }, "modelled"))
+		return (tap_modelled = true);
 	if (text_is((struct text){ word, length }, "dangerous"))
 		return danger_allow_all(), true;
 	for (size_t i = 0; name < length && i < ARRAY_SIZE(words); i++)

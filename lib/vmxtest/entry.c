@@ -2,6 +2,7 @@
 #include "vmxtest/entry.h"
 #include "x86/model.h"
 #include "vmxtest/entry_guest.h"
+#include "vmxtest/modelled.h"
 
 #include "libc/printf.h"
 
@@ -43,6 +44,7 @@ struct outcome entry_of_illegal_guest(struct outcome outcome)
 
 struct outcome entry_attempt(bool checks_only)
 {
+	modelled_attempt(checks_only);
 	if (checks_only) {
 		guest.outcome = entry_of_illegal_guest(entry_attempt_with_illegal_guest());
 		return guest.outcome;
@@ -134,6 +136,8 @@ static bool value_at(const struct value_set *set, u32 index, u64 base, u64 *valu
 bool check_entered(const char *file, u32 line, struct outcome outcome)
 {
 	char found[160];
+
+	modelled_expect(EXITS(0));
 
 	if (outcome.kind == OUTCOME_EXIT) {
 		check_passed();

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "vmxtest/modelled.h"
 #include "vmxtest/vmxtest.h"
 #include "x86/interrupt.h"
 #include "x86/state.h"
@@ -202,6 +203,7 @@ bool check_outcome(const char *file, u32 line, const char *text, struct outcome 
 {
 	char wanted[TEXT], found[TEXT];
 
+	modelled_expect(expected);
 	if (outcome_equal(&actual, &expected)) {
 		check_passed();
 		return true;

@@ -53,6 +53,20 @@ bool tap_image_word(const char *word)
 	       (number_of(word, "cases=", &explore_words.cases) && explore_words.cases);
 }
 
+/* The cases use whatever there is. */
+static void ask_for_everything(void)
+{
+	static const u32 tokens[] = {
+#define CONTROL(word, bit, name, text) name,
+#include "vmx/controls.def"
+#define CAPABILITY(name, msr, bit, text) name,
+#include "vmx/capabilities.def"
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(tokens); i++)
+		has(tokens[i]);
+}
+
 static enum { NOT_YET, RUNNING, DONE } state;
 
 static void explore_once(void)
@@ -60,6 +74,7 @@ static void explore_once(void)
 	if (state != NOT_YET)
 		return;
 	state = RUNNING;
+	ask_for_everything();
 	explore_begin();
 	model_begin(&explore_cpu);
 	if (!model_choose(&explore_cpu, explore_words.rules[0] ? wanted : NULL))
