@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The main of every image: say who we are, run the selected tests, report TAP 13. */
 #include "tap/board.h"
+#include "tap/journal.h"
 #include "tap/report.h"
 #include "tap/select.h"
 
@@ -305,8 +306,11 @@ static void run_test(const struct test *test, u32 number)
 
 static void run_selected(void)
 {
-	for (u32 i = 0; i < selection.count; i++)
+	for (u32 i = 0; i < selection.count; i++) {
+		journal_test_begins(selection.tests[i]);
 		run_test(selection.tests[i], i + 1);
+		journal_test_ends(selection.tests[i]);
+	}
 }
 
 static void skip_selected(const char *reason)
@@ -400,6 +404,8 @@ int main(const struct boot_info *boot)
 	}
 
 	print_header(boot);
+	if (!error && words.journal && !words.list)
+		error = journal_open(boot->command_line, &selection);
 	if (!error && words.list)
 		print_list();
 	else if (!error)
@@ -409,6 +415,7 @@ int main(const struct boot_info *boot)
 		return 1;
 	}
 	print_checksum();
+	journal_close();
 	print("# end\n");
 	return 0;
 }

@@ -177,6 +177,8 @@ static bool parse_word(const char *word, size_t length)
 		return (walk_brief = true);
 	if (text_is((struct text){ word, length }, "modelled"))
 		return (tap_modelled = true);
+	if (text_is((struct text){ word, length }, "journal"))
+		return (options.journal = true);
 	if (text_is((struct text){ word, length }, "dangerous"))
 		return danger_allow_all(), true;
 	for (size_t i = 0; name < length && i < ARRAY_SIZE(words); i++)

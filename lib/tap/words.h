@@ -12,7 +12,7 @@ struct text {
 
 struct words {
 	struct text tests, run, skip, from, after, under;
-	bool list, asked, random, x2apic;
+	bool list, asked, journal, random, x2apic;
 	u64 seed;
 };
 

@@ -109,9 +109,9 @@ class MadeIso(Machines):
         listed = (IMAGES / "all.tests").read_text(encoding="utf-8").splitlines()
         plain = self.iso("").read_bytes()
         menu = plain[plain.index(b"menuentry 'All tests"):].split(b"\0", 1)[0].decode()
-        areas = re.findall(r"menuentry '(\w+) \((\d+) tests\)' {\n\tmultiboot2 /boot/all.elf run=(\w+)\.\*\n", menu)
+        areas = re.findall(r"menuentry '(\w+) \((\d+) tests\)' {\n\tmultiboot2 /boot/all.elf run=(\w+)\.\* journal\n", menu)
         self.assertEqual(sum(int(count) for _, count, _ in areas), len(listed))
-        for words in ("list", "dangerous"):
+        for words in ("list", "journal", "dangerous journal"):
             self.assertIn(f"/boot/all.elf {words}\n", menu)
         self.assertEqual(menu.count("{"), menu.count("}"))
 
