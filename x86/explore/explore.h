@@ -35,6 +35,9 @@ u32 explore_enter(const struct model_state *s, const struct model_prediction *ex
 /* Make the VM-instruction error another one (12), so that a VMfail that writes none is seen. */
 void explore_poison_error(void);
 
+/* What may come of it, also from a target that loads MSRs first. */
+struct model_prediction explore_predict(const struct model_state *s, const struct model_set *violated);
+
 /* The host, as it was before. */
 void explore_remember_host(void);
 void explore_restore_host(void);

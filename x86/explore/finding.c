@@ -30,7 +30,7 @@ static bool still(struct finding *f, const struct model_changes *written)
 
 	model_make_safe(&f->state, &f->changes, &f->violated);
 	known = without(f->violated, &explore_words.off);
-	f->expected = model_predict(&f->state, &known);
+	f->expected = explore_predict(&f->state, &known);
 	explore_write(&f->state, written);
 	explore_write(&f->state, &f->changes);
 	f->came = explore_enter(&f->state, &f->expected);
@@ -231,7 +231,7 @@ void explore_finding(const struct model_state *s, const struct model_changes *ch
 	model_judge_changes(s, changes, &best.violated);
 	const struct model_set known = without(best.violated, &explore_words.off);
 
-	best.expected = model_predict(s, &known);
+	best.expected = explore_predict(s, &known);
 	rule = known_well(&best);
 	if (rule != MODEL_RULES || shrunk > MOST_SHRUNK) {
 		explore_rules[rule != MODEL_RULES ? rule : blame(&best)].findings++;

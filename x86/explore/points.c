@@ -7,9 +7,9 @@
 #include "tap/words.h"
 #include "vmxtest/vmxtest.h"
 
-enum { DEFAULT_CASES = 40000 };
+enum { DEFAULT_CASES = 40000, BRIEF_CASES = 500 };
 
-struct explore_words explore_words = { .seed = 1, .cases = DEFAULT_CASES };
+struct explore_words explore_words = { .seed = 1 };
 
 static bool number_of(const char *word, const char *name, u64 *value)
 {
@@ -75,6 +75,8 @@ static void explore_once(void)
 		return;
 	state = RUNNING;
 	ask_for_everything();
+	if (!explore_words.cases)
+		explore_words.cases = walk_brief ? BRIEF_CASES : DEFAULT_CASES;
 	explore_begin();
 	model_begin(&explore_cpu);
 	if (!model_choose(&explore_cpu, explore_words.rules[0] ? wanted : NULL))

@@ -101,7 +101,7 @@ static void set_addresses(struct model_state *s)
 	s->value[M_VIRTUAL_APIC_ADDRESS] = s->cpu->virtual_apic;
 	s->value[M_EPT_POINTER] = s->cpu->empty | 3 << 3 | (s->cpu->ept_vpid >> 14 & 1 ? 6 : 0);
 	s->value[M_VM_ENTRY_MSR_LOAD_ADDRESS] = s->cpu->list;
-	s->value[M_VM_ENTRY_MSR_LOAD_COUNT] = 1;
+	s->value[M_VM_ENTRY_MSR_LOAD_COUNT] = model_no_list ? 0 : 1;
 	s->value[M_LIST_INDEX0] = (u32)IA32_FS_BASE;
 	s->value[M_LIST_INDEX1] = s->value[M_LIST_INDEX2] = IA32_SYSENTER_CS;
 	s->value[M_VPID] = 1;

@@ -361,7 +361,7 @@ void model_make_safe(struct model_state *s, struct model_changes *c, struct mode
 	model_judge_changes(s, c, violated);
 }
 
-bool model_risky;
+bool model_risky, model_no_list;
 
 /* Bochs panics where EFER.LMA is set with CR0.PE = 0, which no VM entry should let in. */
 static bool is_risky(const struct model_state *s, const struct model_set *violated)

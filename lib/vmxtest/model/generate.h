@@ -31,6 +31,9 @@ bool model_choose(const struct model_cpu *cpu, bool (*wanted)(const char *id));
 /* Also states that are known to end an emulator; without it such a case is its base. */
 extern bool model_risky;
 
+/* For a target that loads MSRs before it looks at the guest's state: bases are entered, and stopped by the timer alone. */
+extern bool model_no_list;
+
 enum { MODEL_BLOCK = 64 };	/* cases of one base */
 
 enum model_mode { MODE_64BIT, MODE_COMPATIBILITY, MODE_32BIT, MODE_PAE, MODE_V86, MODE_REAL, MODE_UNPAGED, MODEL_MODES };
