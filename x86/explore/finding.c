@@ -65,7 +65,8 @@ static void shrink(void)
 			const struct model_change *const change = &best.changes.change[i];
 			const u64 differs = best.state.value[change->field] ^ change->was;
 
-			if (!(differs & BIT(bit)) || differs == BIT(bit))
+			/* Of an MSR that is not of the model's list nothing is known. */
+			if (!(differs & BIT(bit)) || differs == BIT(bit) || change->field >= M_LIST_INDEX0)
 				continue;
 			tried = best;
 			tried.state.value[change->field] ^= BIT(bit);
