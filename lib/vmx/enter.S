@@ -3,7 +3,9 @@
  * u64 vmx_enter(struct guest_registers *regs, u64 launch, u64 host_rsp)
  *
  * VMLAUNCH (launch != 0) or VMRESUME with the guest's general registers loaded. The
- * field HOST_RSP is host_rsp; 0 for this stack, as vmx_exit_point wants it.
+ * field HOST_RSP is host_rsp; 0 for this stack, as vmx_exit_point wants it. It is written only where it changes: a
+ * hypervisor enters its guests again and again with a VMCS that it has not touched, and others take a path of their
+ * own for such an entry.
  * Returns 0 after a VM exit, the registers stored; RFLAGS (never 0) if the
  * instruction failed; and bit 63 | vector << 32 | error code if it faulted.
  */
@@ -21,7 +23,13 @@ vmx_enter:
 	test %rdx, %rdx
 	cmovz %rsp, %rdx
 	mov $HOST_RSP, %eax
+	mov %rdx, %rcx
+	not %rcx			/* where VMREAD fails */
+	vmread %rax, %rcx
+	cmp %rdx, %rcx
+	je 3f
 	vmwrite %rdx, %rax
+3:
 #ifdef VMXCHECK_CHECK_BUILD
 	mov $1f, %eax			/* the phase of an entry: hostile.nops (lib/hostile) */
 	sub hostile_nops(%rip), %rax
