@@ -105,7 +105,8 @@ def _kinds() -> Dict[str, Dict[str, str]]:
     areas = {row.area for row in catalogue.read(CATALOGUE).values()}
     areas |= {area[:at] for area in areas for at, letter in enumerate(area) if letter == "."}
     kinds: Dict[str, Dict[str, str]] = {
-        "DIR": shtab.DIRECTORY, "NAME[,NAME]": _words(config.BACKENDS), "NAME": _words(section.name for section in sections),
+        "DIR": shtab.DIRECTORY, "NAME[,NAME]": _words(config.BACKENDS), "BACKEND": _words(config.BACKENDS),
+        "NAME": _words(section.name for section in sections),
         "GROUP": _words(group for section in sections for group in section.groups), "AREA": _words(areas),
         "MODEL": {"bash": "_vmxcheck_models", "zsh": "_vmxcheck_models"},
         "PATTERN": {"bash": "_vmxcheck_first", "zsh": "_vmxcheck_first"}, "ID": {"bash": "_vmxcheck_ids", "zsh": "_vmxcheck_ids"},
@@ -132,7 +133,7 @@ _vmxcheck_first() {
 """
 
 
-def _mark(parser: argparse.ArgumentParser, shell: str) -> str:
+def _mark(parser: argparse.ArgumentParser, shell: str, command: str) -> str:
     """Say to shtab what may follow each option; the functions for bash that say fixed words."""
     kinds, functions = _kinds(), []
     for action in _actions(parser):
@@ -141,7 +142,7 @@ def _mark(parser: argparse.ArgumentParser, shell: str) -> str:
             kind, action.choices = _words(action.choices), None
         if kind and action.nargs != 0 and not action.choices:
             if shell == "bash" and " " in kind["bash"]:
-                function = "_vmxcheck_%s_words" % (action.option_strings or [action.dest])[-1].lstrip("-")
+                function = "_vmxcheck_%s_%s_words" % (command, (action.option_strings or [action.dest])[-1].lstrip("-"))
                 functions.append('%s() { local IFS=" "; compgen -W "%s" -- "$1"; }\n' % (function, kind["bash"]))
                 kind = {**kind, "bash": function}
             action.complete = kind  # type: ignore[attr-defined]
@@ -153,7 +154,7 @@ def bash() -> str:
     preamble, out = _BASH % {"models": _MODELS, "commands": " ".join(options.COMMANDS)}, []
     for name, parser in options.parsers().items():
         parser.prog = "vmxcheck-" + (name or "run")
-        words = _mark(parser, "bash")
+        words = _mark(parser, "bash", name or "run")
         out.append(_shtab().complete(parser, "bash", root_prefix="vmxcheck_" + (name or "run"), preamble={"bash": preamble + words}))
     out += ["_vmxcheck() {", "\tcase ${COMP_WORDS[1]} in"]
     out += ["\t%s) [ \"$COMP_CWORD\" = 1 ] || { COMP_WORDS=(\"${COMP_WORDS[0]}\" \"${COMP_WORDS[@]:2}\"); COMP_CWORD=$((COMP_CWORD - 1)); "
@@ -168,7 +169,7 @@ def zsh() -> str:
     root = argparse.ArgumentParser(prog="vmxcheck")
     commands = root.add_subparsers()
     for name, parser in options.parsers().items():
-        _mark(parser, "zsh")
+        _mark(parser, "zsh", name or "run")
         commands.add_parser(name or "run", parents=[parser], add_help=False, help=name)
     text: str = _shtab().complete(root, "zsh", root_prefix="vmxcheck", preamble={"zsh": _ZSH % {"models": _MODELS, "described": described}})
     door = ["_vmxcheck_program=$words[1]", "case ${words[2]} in", "%s) (( CURRENT > 2 )) ;;" % "|".join(options.COMMANDS), "*) false ;;",

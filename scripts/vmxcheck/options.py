@@ -310,7 +310,7 @@ def explore_parser() -> argparse.ArgumentParser:
     add("--case", type=_seed, metavar="I", help="this case alone, with the whole state")
     add("--as-test", action="store_true", help="of --case: print it as a test for x86/")
     add("--risky", action="store_true", help="also states that are known to end an emulator")
-    add("--backend", metavar="NAME", help="on this one (default: the best for the image)")
+    add("--backend", metavar="BACKEND", help="on this one (default: the best for the image)")
     add("--cpu", metavar="MODEL", help="processor model, of Bochs or QEMU")
     add("--bochs", metavar="VERSION", help="another version of Bochs, such as 3.1")
     add("--qemu", metavar="VERSION", help="the same for QEMU")

@@ -79,7 +79,8 @@ class Completion(Folder):
         script.write_text(manual.bash())
         for line, expected in (
                 ("--sha", ["--shard"]), ("--order ", ["file", "random"]), ("--backend bo", ["bochs"]), ("mer", ["merge"]),
-                ("exi", ["exit.two"]), ("-q ex", ["exit.two"]), ("ex", ["exit.two", "explain"]), ("explain c", ["cap.one"]),
+                ("explore --backend bo", ["bochs"]),
+                ("exi", ["exit.two"]), ("-q ex", ["exit.two"]), ("ex", ["exit.two", "explain", "explore"]), ("explain c", ["cap.one"]),
                 ("compare --all", ["--allow-gone"]), ("--config %s/comp" % self.folder, ["%s/completion" % self.folder]),
                 ("merge %s/comp" % self.folder, ["%s/completion" % self.folder]), ("--gdb exit", ["exit.two"]),
                 ("--area entry.g", ["entry.guest"]), ("--priority ", []), ("--image capa", ["capability"]), ("-g va", []),

@@ -74,7 +74,7 @@ class OnQemu(unittest.TestCase):
     def test_the_clock_is_named(self) -> None:
         for source, machine in (("the HPET", ["-machine", "pc"]), ("the ACPI PM timer", ["-machine", "pc,hpet=off"]),
                                 ("the PIT", ["-machine", "pc,acpi=off"]),
-                                ("no clock: taken for a fast one", ["-machine", "microvm,acpi=off"])):
+                                ("no clock: taken for .*", ["-machine", "microvm,acpi=off"])):
             stream = self.boot("-kernel", str(IMAGES / "processors.elf"), "-append", "online=1", *machine)
             self.assertRegex(stream, rf"(?m)^# tsc: \d+ kHz from {source}$")
 
