@@ -363,10 +363,14 @@ void model_make_safe(struct model_state *s, struct model_changes *c, struct mode
 
 bool model_risky, model_no_list;
 
-/* Bochs panics where EFER.LMA is set with CR0.PE = 0, which no VM entry should let in. */
+/*
+ * Bochs panics where EFER.LMA is set with CR0.PE = 0, which no VM entry should let in; and Bochs 3.0 at a VM exit that
+ * changes CR4.LA57.
+ */
 static bool is_risky(const struct model_state *s, const struct model_set *violated)
 {
-	return model_set_has(violated, RULE_guest_ia32e_pg) && !(s->value[M_GUEST_CR0] & CR0_PE);
+	return (model_set_has(violated, RULE_guest_ia32e_pg) && !(s->value[M_GUEST_CR0] & CR0_PE)) ||
+	       ((s->value[M_GUEST_CR4] ^ s->value[M_HOST_CR4]) & CR4_LA57);
 }
 
 static bool changes_controls(const struct model_changes *c)
