@@ -243,9 +243,9 @@ static void sends_nmis_to_first(UNUSED void *unused)
 {
 	struct wait nmis_sent = wait_begin(10 * WAIT_MS);
 
-	/* Again and again: the first ones may come before the HLT. */
-	while (!awake && wait_goes_on_yielding(&nmis_sent)) {
-		delay_us(100);
+	/* Again and again, as the first ones may come before the HLT; and ever slower, as one may take a hypervisor longer than that. */
+	for (u32 us = 100; !awake && wait_goes_on_yielding(&nmis_sent); us += us / 4) {
+		delay_us(us);
 		apic_send_ipi(cpu_number(0)->apic_id, APIC_DELIVERY_NMI);
 	}
 }
