@@ -16,6 +16,13 @@ struct acpi_table {
 	u32 oem_revision, creator, creator_revision;
 } __attribute__((packed));
 
+/* A place that a table names ("Generic Address Structure"). */
+struct acpi_address {
+	u8 space, bits, first_bit, access;
+	u64 address;
+} __attribute__((packed));
+enum { ACPI_MEMORY = 0, ACPI_IO = 1, ACPI_ACCESS_DWORD = 3 };
+
 /*
  * The root pointer (RSDP) is at this address: what the way in says. It is looked into at once and not kept, so it may
  * be a copy in memory that is used again. False: it is none, and nothing changes.

@@ -44,8 +44,7 @@ enum {
 struct hpet_table {
 	struct acpi_table head;
 	u32 id;
-	u8 address_space, bit_width, bit_offset, access_size;
-	u64 address;
+	struct acpi_address at;
 } __attribute__((packed));
 
 static u32 hpet_read(u64 base, u32 reg)
@@ -68,11 +67,11 @@ static u64 measure_hpet(void)
 	const struct hpet_table *table = (const void *)acpi_find("HPET");
 
 	/* Only where it is mapped uncached. */
-	if (!table || table->head.length < sizeof(*table) || table->address_space != 0 ||
-	    table->address < 3ull << 30 || table->address > BIT(32) - 1024)
+	if (!table || table->head.length < sizeof(*table) || table->at.space != ACPI_MEMORY ||
+	    table->at.address < 3ull << 30 || table->at.address > BIT(32) - 1024)
 		return 0;
 
-	const u64 base = table->address;
+	const u64 base = table->at.address;
 	const u32 femtoseconds = hpet_read(base, HPET_CAPABILITIES + 4);
 	const u32 configuration = hpet_read(base, HPET_CONFIGURATION);
 

@@ -14,8 +14,7 @@ enum {
 	FADT_PM1A_CONTROL = 64, FADT_PM1B_CONTROL = 68,	/* ports */
 	FADT_FLAGS = 112, FADT_HARDWARE_REDUCED = 1 << 20,
 	FADT_HAS_RESET = 1 << 10, FADT_RESET = 116, FADT_RESET_VALUE = 128,
-	FADT_SLEEP_CONTROL = 244,		/* as FADT_RESET a generic address: space, width, offset, size, address */
-	SPACE_MEMORY = 0, SPACE_IO = 1,
+	FADT_SLEEP_CONTROL = 244,		/* as FADT_RESET a generic address */
 	SLEEP_TYPE_5 = 5,			/* for soft-off, in all the machines below that have such a register */
 };
 
@@ -33,16 +32,14 @@ static u32 fadt_u32(u32 offset)
 static void write_to(u32 place, u8 value)
 {
 	const struct acpi_table *const fadt = acpi_find("FACP");
-	const u8 *const at = (const u8 *)fadt + place;
-	u64 address;
+	const struct acpi_address *const at = (const void *)((const u8 *)fadt + place);
 
-	if (!fadt || fadt->length < place + 12)
+	if (!fadt || fadt->length < place + sizeof(*at) || !at->address)
 		return;
-	memcpy(&address, at + 4, sizeof(address));
-	if (at[0] == SPACE_IO && address && address < 0x10000)
-		outb(address, value);
-	else if (at[0] == SPACE_MEMORY && address && address < BIT(32))
-		*(volatile u8 *)address = value;
+	if (at->space == ACPI_IO && at->address < 0x10000)
+		outb(at->address, value);
+	else if (at->space == ACPI_MEMORY && at->address < BIT(32))
+		*(volatile u8 *)at->address = value;
 }
 
 /* PM1 control: the type in bits 12:10, SLP_EN in bit 13. */

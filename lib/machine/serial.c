@@ -144,24 +144,20 @@ bool serial_parse(const char *text, size_t length, struct serial_port *port)
 struct spcr {
 	struct acpi_table head;
 	u8 interface, reserved[3];
-	u8 space, bits, first_bit, access;	/* a generic address */
-	u64 address;
+	struct acpi_address at;
 } __attribute__((packed));
-enum {
-	INTERFACE_16550 = 0, INTERFACE_16550_SUBSET = 1, INTERFACE_16550_BY_ADDRESS = 0x12,
-	SPACE_MEMORY = 0, SPACE_IO = 1, ACCESS_DWORD = 3,
-};
+enum { INTERFACE_16550 = 0, INTERFACE_16550_SUBSET = 1, INTERFACE_16550_BY_ADDRESS = 0x12 };
 
 bool serial_by_spcr(struct serial_port *port)
 {
 	const struct spcr *const table = (const void *)acpi_find("SPCR");
 
-	if (!table || table->head.length < sizeof(*table) || !table->address ||
+	if (!table || table->head.length < sizeof(*table) || !table->at.address ||
 	    (table->interface != INTERFACE_16550 && table->interface != INTERFACE_16550_SUBSET &&
 	     table->interface != INTERFACE_16550_BY_ADDRESS))
 		return false;
-	*port = (struct serial_port){ SERIAL_IO, table->address, true };
-	if (table->space == SPACE_MEMORY)
-		port->space = table->access == ACCESS_DWORD || table->bits == 32 ? SERIAL_MEMORY32 : SERIAL_MEMORY;
-	return table->space == SPACE_MEMORY || (table->space == SPACE_IO && table->address <= 0x10000 - REGISTERS);
+	*port = (struct serial_port){ SERIAL_IO, table->at.address, true };
+	if (table->at.space == ACPI_MEMORY)
+		port->space = table->at.access == ACPI_ACCESS_DWORD || table->at.bits == 32 ? SERIAL_MEMORY32 : SERIAL_MEMORY;
+	return table->at.space == ACPI_MEMORY || (table->at.space == ACPI_IO && table->at.address <= 0x10000 - REGISTERS);
 }
