@@ -63,18 +63,23 @@ def state(one: Advisory, verdicts: Mapping[str, Set[str]]) -> str:
     return DEVIATING if KNOWN in seen else PASSING if PASS in seen else SKIPPED if SKIP in seen else NOT_RUN
 
 
-def text(data: Mapping[str, Any], known: Sequence[Advisory], verbose: bool) -> str:
+def states(points: Sequence[Mapping[str, Any]], known: Sequence[Advisory]) -> List[Tuple[str, Advisory]]:
+    """Each with its state, by the points of a run."""
     verdicts: Dict[str, Set[str]] = {}
-    for point in data.get("points", []):
+    for point in points:
         verdicts.setdefault(point["id"], set()).add(point["verdict"])
-    states = [(state(one, verdicts), one) for one in known]
+    return [(state(one, verdicts), one) for one in known]
+
+
+def text(data: Mapping[str, Any], known: Sequence[Advisory], verbose: bool) -> str:
+    found = states(data.get("points", []), known)
     width = max(len(name) for name in STATES)
     out = []
-    for name, one in states:
+    for name, one in found:
         out.append("%s  %s: %s (%s)" % (name.ljust(width), " ".join(one.ids), one.wrong, one.product))
         if verbose:
             out += [" " * width + "  " + line for line in (("tests: " + " ".join(one.tests)) if one.tests else "", "how: " + one.how) if line]
-    counts = ["%d %s" % (sum(name == kind for name, _ in states), kind) for kind in STATES]
+    counts = ["%d %s" % (sum(name == kind for name, _ in found), kind) for kind in STATES]
     covered = sum(bool(one.tests) for one in known)
     return "\n".join(out + ["%d advisories: %d covered; %s" % (len(known), covered, ", ".join(counts)),
                             "run: %s" % data["run"] if data else "no run is there: `--advisory ID` makes one"])

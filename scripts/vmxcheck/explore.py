@@ -22,16 +22,15 @@ from typing import Dict, List, Optional, Set, Tuple
 from . import results as results_module, summary
 from .errors import Problem
 from .output import complain, emit
-from .paths import INSTALLED, TOP, program, results_base
+from .paths import INSTALLED, TOP, own_command, program, results_base
 from .results import Point, Results
 from .style import Style
-from .verdict import CRASH, FAIL, HANG, KNOWN, PASS, SKIP
+from .verdict import CRASH, FAIL, HANG, KNOWN, SKIP, WORST_FIRST
 
 FIRST_SLICE = 16384  # cases; later ones take about SLICE_SECONDS
 SLICE_SECONDS = 20.0
 STEP = 4096  # SAY_EVERY of x86/explore/run.c, or less
 RUN = "explore.run"
-ORDER = (CRASH, HANG, FAIL, KNOWN, PASS, SKIP)  # the worst of a point's verdicts first
 _SUMS = re.compile(r"# explore: (\d+) cases in .*; (\d+) pairs;")
 _AT = re.compile(r"^# explore: at (\d+)$", re.MULTILINE)
 
@@ -75,7 +74,7 @@ class Explorer:
         options, folder = self.options, self.folder / str(number)
         words = "explore=%d %s" % (options.seed, one.words) + (" rules=" + options.rules.rstrip("*") if options.rules else "")
         words += " risky" if options.risky else ""
-        command = [sys.executable, "-S", str(TOP / "scripts" / "vmxcheck"), "--image", "explore", "--build", str(TOP / "build"),
+        command = [*own_command(), "--image", "explore", "--build", str(TOP / "build"),
                    "--results", str(folder), "-j", "1", "-q", "--color", "never", "--words", words, "--timeout", str(options.timeout)]
         for name in ("backend", "cpu", "bochs", "qemu", "cache"):
             if getattr(options, name):
@@ -184,7 +183,7 @@ def _fold(options: argparse.Namespace, explorer: Explorer) -> Results:
         whole.targets.update(done.run.targets)
         for point in done.run.points:
             best = points.get(point.id)
-            if best is None or ORDER.index(point.verdict) < ORDER.index(best.verdict):
+            if best is None or WORST_FIRST.index(point.verdict) < WORST_FIRST.index(best.verdict):
                 points[point.id] = replace(point, checks=point.checks + (best.checks if best else 0))
             else:
                 best.checks += point.checks

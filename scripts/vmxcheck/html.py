@@ -75,21 +75,15 @@ def view(data: Dict[str, Any], rows: Dict[str, catalogue_module.Row]) -> Dict[st
 
 def _advisories(points: List[Dict[str, Any]]) -> List[Tuple[str, advisories.Advisory]]:
     """Each with its state; none where no test of any ran."""
-    verdicts: Dict[str, Set[str]] = {}
-    for point in points:
-        verdicts.setdefault(point["id"], set()).add(point["verdict"])
-    found = [(advisories.state(one, verdicts), one) for one in advisories.read()]
+    found = advisories.states(points, advisories.read())
     return found if any(state not in (advisories.NOT_RUN, advisories.NOT_COVERED) for state, _ in found) else []
 
 
 def _inventory(data: Dict[str, Any]) -> Dict[str, Any]:
     """What the processors said of themselves: a column for each target that has an inventory."""
     machines = inventory_of(data)
-    columns = [{row.key: row for row in view_module.rows(machine)} for machine in machines]
     groups: Dict[str, List[Dict[str, Any]]] = {}
-    for key in dict.fromkeys(key for column in columns for key in column):
-        row = next(column[key] for column in columns if key in column)
-        values = [column[key].value if key in column else view_module.ABSENT for column in columns]
+    for row, values in view_module.side_by_side(machines, lambda row: row.key):
         groups.setdefault(row.group, []).append({"row": row, "values": values, "differs": len(set(values)) > 1})
     said = [(machine.name, line) for machine in machines for line in [*view_module.differences(machine), *machine.problems]]
     return {"machines": [machine.name for machine in machines], "groups": groups, "said": said}

@@ -13,7 +13,6 @@ from __future__ import annotations
 import configparser
 import re
 import subprocess
-import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -25,10 +24,9 @@ from . import compare, results, table
 from .build import make
 from .config import Section, load as load_config
 from .errors import NothingToTest, Problem
+from .paths import TOP, own_command
 from .verdict import FAIL, KNOWN, PASS, RED, SKIP
 
-HERE = Path(__file__).resolve().parent
-TOP = HERE.parent.parent
 FOLDER = TOP / "tests" / "machines"
 BUILD = Path("build") / "check"
 WRONG = "hostile"  # the image of the tests that are wrong on purpose
@@ -225,7 +223,7 @@ class Matrix:
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "unittests.cfg"
         config.write_text("\n".join(_text(section) for section in sections), encoding="utf-8")
-        command = [sys.executable, "-S", str(TOP / "scripts" / "vmxcheck"), "--config", str(config), "--build", str(build),
+        command = [*own_command(), "--config", str(config), "--build", str(build),
                    "--results", str(folder), "--backend", backend, "-j", "1", "--walks", "brief", "-q", "--color", "never", *ids]
         command += ["--cpu", cpu] if cpu else []
         command += [{"bochs": "--bochs"}.get(backend, "--qemu"), version] if version else []

@@ -332,13 +332,16 @@ def explain_parser() -> argparse.ArgumentParser:
 
 def parsers() -> Dict[str, argparse.ArgumentParser]:
     """Everything that there is to document; "" is a run."""
-    return {"": run_parser(), "merge": merge_parser(), "compare": compare_parser(), "import": import_parser(), "known": known_parser(),
-            "report": report_parser(), "machines": machines_parser(), "inventory": inventory_parser(), "explore": explore_parser(),
-            "errata": errata_parser(), "advisories": advisories_parser(), "explore": explore_parser(), "explain": explain_parser()}
+    return {"": run_parser(), **{name: _parser_of(name) for name in COMMANDS}}
+
+
+def _parser_of(command: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = globals()[command + "_parser"]()
+    return parser
 
 
 def parse(words: List[str]) -> "tuple[str, argparse.Namespace]":
     """The command ("" for a run) and its options."""
     if words and words[0] in COMMANDS:
-        return words[0], globals()[words[0] + "_parser"]().parse_args(words[1:])
+        return words[0], _parser_of(words[0]).parse_args(words[1:])
     return "", run_parser().parse_args(words)

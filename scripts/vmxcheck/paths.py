@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
+from typing import List
 
 TOP = Path(__file__).resolve().parent.parent.parent
 INSTALLED = not (TOP / "Makefile").exists()
@@ -17,6 +19,11 @@ CATALOGUE = TOP / "spec" / "catalogue.tsv"
 def results_base(options: argparse.Namespace) -> Path:
     """An installed suite has no Makefile, and its folder is not for the user to write in."""
     return Path(options.results or (Path.cwd() if INSTALLED else TOP) / "results")
+
+
+def own_command() -> List[str]:
+    """What starts this runner again, for a run in a run."""
+    return [sys.executable, "-S", str(TOP / "scripts" / "vmxcheck")]
 
 
 def program() -> str:

@@ -16,6 +16,7 @@ PASS, FAIL, SKIP, KNOWN, CRASH, HANG, MISSING = "pass", "fail", "skip", "known",
 FLAKY = "flaky"  # red, and not so when it was tried again
 NOT_RUN = "notrun"  # the run was stopped before its turn came: no verdict on the target, and no green run either
 VERDICTS = (PASS, FAIL, SKIP, KNOWN, CRASH, HANG, MISSING, FLAKY, NOT_RUN)
+WORST_FIRST = (CRASH, HANG, FAIL, FLAKY, MISSING, KNOWN, PASS, SKIP, NOT_RUN)
 RED = frozenset((FAIL, CRASH, HANG, MISSING, FLAKY))
 
 MOST_HANGS = 8  # of one image; each costs a whole time limit

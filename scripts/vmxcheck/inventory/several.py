@@ -9,9 +9,7 @@ from typing import Dict, List, Sequence, Tuple
 
 from . import view
 from .raw import Inventory
-from .view import ABSENT, BOTH, CPUID, FIELDS, LIMITS, MSRS, NO, ONE, PROCESSOR, TOPOLOGY, YES, ZERO, Row
-
-Key = Tuple[str, str, str]
+from .view import ABSENT, BOTH, CPUID, FIELDS, LIMITS, MSRS, NO, ONE, PROCESSOR, TOPOLOGY, YES, ZERO, Key, Row
 
 
 def _place(row: Row) -> Key:
@@ -21,13 +19,8 @@ def _place(row: Row) -> Key:
 
 def differing(machines: Sequence[Inventory]) -> List[Tuple[Row, List[str]]]:
     """The rows that do not say the same of all, and what they say of each."""
-    columns: List[Dict[Key, Row]] = [{_place(row): row for row in view.rows(machine)} for machine in machines]
-    found = []
-    for key in dict.fromkeys(key for column in columns for key in column):
-        values = [column[key].value if key in column else ABSENT for column in columns]
-        if len(set(values)) > 1 and key[1] != view.TSC_FREQUENCY:
-            found.append((next(column[key] for column in columns if key in column), values))
-    return found
+    return [(row, values) for row, values in view.side_by_side(machines, _place)
+            if len(set(values)) > 1 and row.name != view.TSC_FREQUENCY]
 
 
 def compare_text(machines: Sequence[Inventory]) -> str:
@@ -65,10 +58,7 @@ def _is_feature(row: Row) -> bool:
 
 def pool(machines: Sequence[Inventory]) -> Pool:
     found = Pool([machine.name for machine in machines])
-    columns: List[Dict[Key, Row]] = [{_place(row): row for row in view.rows(machine)} for machine in machines]
-    for key in dict.fromkeys(key for column in columns for key in column):
-        row = next(column[key] for column in columns if key in column)
-        values = [column[key].value if key in column else ABSENT for column in columns]
+    for row, values in view.side_by_side(machines, _place):
         if _is_feature(row):
             _add(found, row, values)
     for name, number in (("physical-address width", 0), ("linear-address width", 1)):

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ..decode import Bits
 from . import raw, tables
@@ -16,6 +16,7 @@ from .raw import Inventory
 BOTH, ONE, ZERO, YES, NO, ABSENT = "0 or 1", "1", "0", "yes", "no", "-"
 PROCESSOR, TOPOLOGY, CPUID, MSRS, FIELDS = "processor", "processors", "CPUID features", "MSRs", "VMCS fields"
 TSC_FREQUENCY = "TSC frequency"  # if it is measured, it is another one each time
+Key = Tuple[str, str, str]
 LIMITS = ("CR3-target values", "MSR-list maximum")  # of IA32_VMX_MISC: the more the better
 
 
@@ -28,7 +29,7 @@ class Row:
     alias: str = ""  # in /proc/cpuinfo of Linux
 
     @property
-    def key(self) -> Tuple[str, str, str]:
+    def key(self) -> Key:
         return self.group, self.name, self.place
 
 
@@ -197,6 +198,13 @@ def _own(leaf: int, registers: Sequence[int]) -> Tuple[int, ...]:
     """Without the APIC ID."""
     a, b, c, d = registers
     return (a, b & 0xFFFFFF, c, d) if leaf == 1 else (a, b, c) if leaf in (0xB, 0x1F) else (a, b, c, d)
+
+
+def side_by_side(machines: Sequence[Inventory], key: Callable[[Row], Key]) -> Iterator[Tuple[Row, List[str]]]:
+    """What is the same thing by the key: its row on the first machine that has it, and what it says of each."""
+    columns = [{key(row): row for row in rows(machine)} for machine in machines]
+    for one in dict.fromkeys(one for column in columns for one in column):
+        yield next(column[one] for column in columns if one in column), [column[one].value if one in column else ABSENT for column in columns]
 
 
 # ---- as text

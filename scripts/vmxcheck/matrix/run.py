@@ -15,7 +15,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from .. import results
 from ..errors import Problem
 from ..optional import check
-from ..paths import PROGRAM, TOP, results_base
+from ..paths import PROGRAM, TOP, own_command, results_base
 from ..process import dies_with_us
 from ..settings import Settings
 from . import spec
@@ -167,7 +166,7 @@ class Runner:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise Problem("results cannot be kept in %s: %s" % (folder, error.strerror)) from None
-        command = [*dies_with_us(), sys.executable, "-S", str(TOP / "scripts" / "vmxcheck"), "--results", str(folder), "-q", "--color", "never",
+        command = [*dies_with_us(), *own_command(), "--results", str(folder), "-q", "--color", "never",
                    "-j", str(jobs), *self._helpers, *column.words]
         before = set(folder.glob("2*/results.json"))
         started = time.monotonic()

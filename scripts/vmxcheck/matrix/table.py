@@ -11,11 +11,10 @@ from typing import Any, Dict, List, Sequence, Set, Tuple
 
 from .. import catalogue
 from ..errors import Problem
-from ..verdict import CRASH, FAIL, FLAKY, HANG, KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP
+from ..verdict import KNOWN, MISSING, NOT_RUN, PASS, RED, SKIP, WORST_FIRST
 from .run import Column
 from .spec import Target
 
-_WORST = (CRASH, HANG, FAIL, FLAKY, MISSING, KNOWN, PASS, SKIP, NOT_RUN)
 # The kinds of rows: verdicts differ, or one is red; a verdict here, a SKIP there; the same everywhere.
 DIFFERS, SOME, SAME = "differs", "some", "same"
 OUTSIDE = "not in the catalogue"
@@ -51,7 +50,7 @@ def look(target: Target, column: Column, data: "Dict[str, Any] | None") -> Seen:
         seen.failed += point["verdict"] in RED
         if point["verdict"] in RED or point["verdict"] == KNOWN and point["id"] not in seen.reasons:
             seen.reasons[point["id"]] = point["known"] or point["reason"]
-    seen.verdicts = {identity: next(verdict for verdict in _WORST if verdict in found) for identity, found in verdicts.items()}
+    seen.verdicts = {identity: next(verdict for verdict in WORST_FIRST if verdict in found) for identity, found in verdicts.items()}
     return seen
 
 
