@@ -157,7 +157,7 @@ TEST("errata.vmaskmov_split", "VMASKMOV across pages, from code on the first one
 		guest_run((void (*)(void))PAGE_WINDOW);
 		avx_off();
 		expect_guest_done();
-		expect_filled(pages[0], PAGE_SIZE - before, before, 0xff);
+		expect_filled(pages[0], PAGE_SIZE - before, PAGE_SIZE, 0xff);
 		expect_filled(pages[1], 0, 32 - before, 0xff);
 		expect_filled(pages[1], 32 - before, 64, 0);
 		for (u32 i = 0; i < 2; i++)
