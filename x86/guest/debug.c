@@ -3,8 +3,6 @@
 #include "debug.h"
 #include "x86/model.h"
 
-enum { EXECUTE = 0, WRITE = 1, IO = 2, READ_WRITE = 3 };
-
 /* DR7 for one breakpoint, enabled locally (bit 0) or globally (bit 1). */
 static u64 dr7(u32 n, u32 condition, u32 length, u32 enable)
 {
@@ -110,7 +108,7 @@ TEST("guest.db.execute", "each of the four breakpoints stops before an instructi
 	for (u32 n = 0; n < 4; n++) {
 		for (u32 enable = 1; enable <= 3; enable++) {
 			u64 dr6;
-			const struct fault fault = with_breakpoint(n, (u64)bp_here, dr7(n, EXECUTE, 1, enable),
+			const struct fault fault = with_breakpoint(n, (u64)bp_here, dr7(n, BREAK_ON_EXECUTE, 1, enable),
 					three_nops, &dr6);
 
 			CASE("DR%u, L and G %u", n, enable);
@@ -124,7 +122,7 @@ TEST("guest.db.execute", "each of the four breakpoints stops before an instructi
 TEST("guest.db.execute_rf", "an instruction breakpoint, unlike other faults, saves RF=0")
 {
 	u64 dr6;
-	const struct fault fault = with_breakpoint(0, (u64)bp_here, dr7(0, EXECUTE, 1, 1), three_nops, &dr6);
+	const struct fault fault = with_breakpoint(0, (u64)bp_here, dr7(0, BREAK_ON_EXECUTE, 1, 1), three_nops, &dr6);
 
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rflags & RFLAGS_RF, 0);
@@ -134,11 +132,11 @@ TEST("guest.db.disabled", "a breakpoint with L=0 and G=0 does nothing")
 {
 	for (u32 n = 0; n < 4; n++) {
 		u64 dr6;
-		struct fault fault = with_breakpoint(n, (u64)bp_here, dr7(n, EXECUTE, 1, 0), three_nops, &dr6);
+		struct fault fault = with_breakpoint(n, (u64)bp_here, dr7(n, BREAK_ON_EXECUTE, 1, 0), three_nops, &dr6);
 
 		CASE("DR%u", n);
 		expect_no_fault(fault);
-		fault = with_breakpoint(n, (u64)bp_here, dr7((n + 1) & 3, EXECUTE, 1, 3), three_nops, &dr6);
+		fault = with_breakpoint(n, (u64)bp_here, dr7((n + 1) & 3, BREAK_ON_EXECUTE, 1, 3), three_nops, &dr6);
 		expect_no_fault(fault);
 	}
 }
@@ -153,14 +151,14 @@ TEST("guest.db.write", "a write breakpoint traps behind a write, and not at a re
 {
 	for (u32 n = 0; n < 4; n++) {
 		u64 dr6;
-		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, WRITE, 1, 1), writes_watched,
+		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, BREAK_ON_WRITE, 1, 1), writes_watched,
 				&dr6);
 
 		CASE("DR%u", n);
 		expect_fault(fault, VECTOR_DB, 0);
 		expect_eq(fault.frame.rip, (u64)db_write_behind);
 		expect_eq(dr6 & DR6_EVENTS, BIT(n));
-		fault = with_breakpoint(n, (u64)watched_address, dr7(n, WRITE, 1, 1), reads_watched, &dr6);
+		fault = with_breakpoint(n, (u64)watched_address, dr7(n, BREAK_ON_WRITE, 1, 1), reads_watched, &dr6);
 		expect_no_fault(fault);
 	}
 }
@@ -169,13 +167,13 @@ TEST("guest.db.read_write", "a read-or-write breakpoint traps behind either")
 {
 	for (u32 n = 0; n < 4; n++) {
 		u64 dr6;
-		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, READ_WRITE, 1, 2),
+		struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, BREAK_ON_ACCESS, 1, 2),
 				writes_watched, &dr6);
 
 		CASE("DR%u", n);
 		expect_fault(fault, VECTOR_DB, 0);
 		expect_eq(fault.frame.rip, (u64)db_write_behind);
-		fault = with_breakpoint(n, (u64)watched_address, dr7(n, READ_WRITE, 1, 2), reads_watched, &dr6);
+		fault = with_breakpoint(n, (u64)watched_address, dr7(n, BREAK_ON_ACCESS, 1, 2), reads_watched, &dr6);
 		expect_fault(fault, VECTOR_DB, 0);
 		expect_eq(fault.frame.rip, (u64)db_read_behind);
 		expect_eq(dr6 & DR6_EVENTS, BIT(n));
@@ -187,7 +185,7 @@ TEST("guest.db.write_done", "the write has happened when its breakpoint traps")
 	u64 dr6;
 
 	watched_address[0] = 0;
-	const struct fault fault = with_breakpoint(1, (u64)watched_address, dr7(1, WRITE, 1, 1), writes_watched, &dr6);
+	const struct fault fault = with_breakpoint(1, (u64)watched_address, dr7(1, BREAK_ON_WRITE, 1, 1), writes_watched, &dr6);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(watched_address[0], 1);
 }
@@ -205,7 +203,7 @@ TEST("guest.db.length", "a data breakpoint covers its 1, 2, 4 or 8 bytes, and no
 	for (u32 length = 1; length <= 8; length *= 2) {
 		for (poke_offset = 0; poke_offset < 24; poke_offset++) {
 			u64 dr6;
-			const struct fault fault = with_breakpoint(2, (u64)watched_address + 8, dr7(2, WRITE, length, 1),
+			const struct fault fault = with_breakpoint(2, (u64)watched_address + 8, dr7(2, BREAK_ON_WRITE, length, 1),
 								   pokes, &dr6);
 
 			CASE("length %u, byte %u", length, poke_offset);
@@ -226,7 +224,7 @@ TEST("guest.db.overlap", "a data breakpoint traps when any byte of an access is 
 {
 	for (poke_offset = 0; poke_offset < 20; poke_offset++) {
 		u64 dr6;
-		const struct fault fault = with_breakpoint(3, (u64)watched_address + 10, dr7(3, WRITE, 2, 1),
+		const struct fault fault = with_breakpoint(3, (u64)watched_address + 10, dr7(3, BREAK_ON_WRITE, 2, 1),
 				pokes_wide, &dr6);
 
 		CASE("8 bytes from %u", poke_offset);
@@ -245,7 +243,7 @@ TEST("guest.db.mov_ss_data", "a data breakpoint of MOV SS traps behind the next 
 	u64 dr6;
 
 	*(volatile u32 *)watched_address = SELECTOR_DATA;
-	const struct fault fault = with_breakpoint(0, (u64)watched_address, dr7(0, READ_WRITE, 1, 1),
+	const struct fault fault = with_breakpoint(0, (u64)watched_address, dr7(0, BREAK_ON_ACCESS, 1, 1),
 			mov_ss_watched, &dr6);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rip, (u64)behind_shadow);
@@ -262,14 +260,14 @@ TEST("guest.db.io", "with CR4.DE=1, an I/O breakpoint traps behind IN and OUT", 
 	u64 dr6;
 
 	write_cr4(read_cr4() | CR4_DE);
-	struct fault fault = with_breakpoint(1, 0x80, dr7(1, IO, 1, 1), in_watched, &dr6);
+	struct fault fault = with_breakpoint(1, 0x80, dr7(1, BREAK_ON_IO, 1, 1), in_watched, &dr6);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rip, (u64)behind_in);
 	expect_eq(dr6 & DR6_EVENTS, BIT(1));
-	fault = with_breakpoint(1, 0x80, dr7(1, IO, 4, 1), out_watched, &dr6);
+	fault = with_breakpoint(1, 0x80, dr7(1, BREAK_ON_IO, 4, 1), out_watched, &dr6);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rip, (u64)behind_out);
-	fault = with_breakpoint(1, 0x80, dr7(1, IO, 4, 1), out_beside, &dr6);
+	fault = with_breakpoint(1, 0x80, dr7(1, BREAK_ON_IO, 4, 1), out_beside, &dr6);
 	expect_no_fault(fault);
 	write_cr4(read_cr4() & ~(u64)CR4_DE);
 }
@@ -279,7 +277,7 @@ TEST("guest.db.two", "an instruction that meets two breakpoints sets both bits")
 	u64 dr6;
 
 	write_dr3((u64)watched_address);
-	const struct fault fault = with_breakpoint(0, (u64)watched_address, dr7(0, WRITE, 1, 1) | dr7(3, WRITE, 1, 1),
+	const struct fault fault = with_breakpoint(0, (u64)watched_address, dr7(0, BREAK_ON_WRITE, 1, 1) | dr7(3, BREAK_ON_WRITE, 1, 1),
 						   writes_watched, &dr6);
 	write_dr3(0);
 	expect_fault(fault, VECTOR_DB, 0);
@@ -298,7 +296,7 @@ TEST("guest.db.step_and_data", "an instruction that meets a data breakpoint and 
 	u64 dr6;
 
 	for (u32 n = 0; n < 4; n++) {
-		const struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, WRITE, 1, 1), steps_and_writes, &dr6);
+		const struct fault fault = with_breakpoint(n, (u64)watched_address, dr7(n, BREAK_ON_WRITE, 1, 1), steps_and_writes, &dr6);
 
 		CASE("DR%u", n);
 		expect_fault(fault, VECTOR_DB, 0);
@@ -312,7 +310,7 @@ TEST("guest.db.step_and_io", "an OUT that meets its breakpoint and a single step
 	u64 dr6;
 
 	write_cr4(read_cr4() | CR4_DE);
-	const struct fault fault = with_breakpoint(2, 0x80, dr7(2, IO, 1, 1), steps_and_outs, &dr6);
+	const struct fault fault = with_breakpoint(2, 0x80, dr7(2, BREAK_ON_IO, 1, 1), steps_and_outs, &dr6);
 	write_cr4(read_cr4() & ~(u64)CR4_DE);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rip, (u64)out_both_behind);
@@ -325,7 +323,7 @@ TEST("guest.db.step_then_execute", "a single-step trap comes before the instruct
 	u64 dr6;
 
 	write_dr1((u64)both_behind);
-	const struct fault fault = with_breakpoint(1, (u64)both_behind, dr7(1, EXECUTE, 1, 1), steps_and_writes, &dr6);
+	const struct fault fault = with_breakpoint(1, (u64)both_behind, dr7(1, BREAK_ON_EXECUTE, 1, 1), steps_and_writes, &dr6);
 	expect_fault(fault, VECTOR_DB, 0);
 	expect_eq(fault.frame.rip, (u64)both_behind);
 	expect_eq(dr6 & DR6_BS, DR6_BS);

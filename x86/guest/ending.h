@@ -14,7 +14,7 @@ struct ending {
 	const char *text;
 	const u8 *code, *behind;		/* the instruction alone */
 	const u8 *sti, *sti_behind;		/* STI and the instruction */
-	const u8 *ss, *ss_at, *ss_behind;	/* MOV SS and the instruction */
+	const u8 *ss, *ss_behind;		/* MOV SS and the instruction */
 	u32 feature;				/* 0: always there */
 	enum operand operand;			/* at (RSI), (RDI) */
 	enum { ANY, HALTS, SETS_FLAGS, REPEATS_NEVER } kind;

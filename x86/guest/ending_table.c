@@ -11,12 +11,12 @@
 	asm(".pushsection .text\n"						\
 	    "ending_" #name ":	" text "\nending_" #name "_1: nop; jmp ending_back\n" \
 	    "ending_" #name "_2: sti; " text "\nending_" #name "_3: nop; jmp ending_back\n" \
-	    "ending_" #name "_4: mov %r15d, %ss\nending_" #name "_5: " text "\nending_" #name "_6: nop; jmp ending_back\n" \
+	    "ending_" #name "_4: mov %r15d, %ss; " text "\nending_" #name "_5: nop; jmp ending_back\n" \
 	    ".popsection");							\
 	extern const u8 ending_##name[], ending_##name##_1[], ending_##name##_2[], ending_##name##_3[], ending_##name##_4[], \
-		ending_##name##_5[], ending_##name##_6[]
+		ending_##name##_5[]
 #define ROW_OF(name, shown)	.text = shown, .code = ending_##name, .behind = ending_##name##_1, .sti = ending_##name##_2, \
-	.sti_behind = ending_##name##_3, .ss = ending_##name##_4, .ss_at = ending_##name##_5, .ss_behind = ending_##name##_6
+	.sti_behind = ending_##name##_3, .ss = ending_##name##_4, .ss_behind = ending_##name##_5
 
 enum { PORT = 0x80 };
 

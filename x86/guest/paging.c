@@ -245,28 +245,30 @@ static void check_ignored(u64 *entry, u64 ignored)
 	write_cr3(read_cr3());
 }
 
-TEST("guest.page.ignored_pml4e", "the ignored bits of a PML4 entry are ignored")
+static void check_ignored_at(u32 level, u64 ignored)
 {
 	map_window(PAGE_PRESENT | PAGE_WRITE);
-	check_ignored(page_entry(PAGE_WINDOW, 4), IGNORED_IN_TABLE);
+	check_ignored(page_entry(PAGE_WINDOW, level), ignored);
+}
+
+TEST("guest.page.ignored_pml4e", "the ignored bits of a PML4 entry are ignored")
+{
+	check_ignored_at(4, IGNORED_IN_TABLE);
 }
 
 TEST("guest.page.ignored_pdpte", "the ignored bits of a page-directory-pointer-table entry that leads to a page directory are ignored")
 {
-	map_window(PAGE_PRESENT | PAGE_WRITE);
-	check_ignored(page_entry(PAGE_WINDOW, 3), IGNORED_IN_TABLE);
+	check_ignored_at(3, IGNORED_IN_TABLE);
 }
 
 TEST("guest.page.ignored_pde", "the ignored bits of a page-directory entry that leads to a page table are ignored")
 {
-	map_window(PAGE_PRESENT | PAGE_WRITE);
-	check_ignored(page_entry(PAGE_WINDOW, 2), IGNORED_IN_TABLE);
+	check_ignored_at(2, IGNORED_IN_TABLE);
 }
 
 TEST("guest.page.ignored_pte", "the ignored bits of a page-table entry are ignored")
 {
-	map_window(PAGE_PRESENT | PAGE_WRITE);
-	check_ignored(page_entry(PAGE_WINDOW, 1), IGNORED_IN_PAGE);
+	check_ignored_at(1, IGNORED_IN_PAGE);
 }
 
 TEST("guest.page.ignored_large", "the ignored bits of an entry that maps a 2-MByte page are ignored")

@@ -4,7 +4,10 @@
 
 #include "libc/string.h"
 
-enum { ELEMENTS = 24, BEFORE = 7, READS = 1, WRITES = 2 };
+enum { ELEMENTS = 24, BEFORE = 7 };
+
+/* By (RSI), by (RDI); STORES: what is at (RDI) afterwards is known; COMPARES: it is read alone. */
+enum { READS = 1, WRITES = 2, STORES = 4, COMPARES = 8 };
 
 /* RSI and RDI are set, RCX = ELEMENTS, RAX = 5A5A5A5A5A5A5A5AH, DX = 80H. */
 static const struct string {
@@ -37,22 +40,16 @@ STRING(scasb, "repe scasb");
 STRING(scasq, "repe scasq");
 
 static const struct string strings[] = {
-	{ "REP MOVSB", string_movsb, 1, READS | WRITES }, { "REP MOVSW", string_movsw, 2, READS | WRITES },
-	{ "REP MOVSD", string_movsl, 4, READS | WRITES }, { "REP MOVSQ", string_movsq, 8, READS | WRITES },
-	{ "REP STOSB", string_stosb, 1, WRITES }, { "REP STOSW", string_stosw, 2, WRITES },
-	{ "REP STOSD", string_stosl, 4, WRITES }, { "REP STOSQ", string_stosq, 8, WRITES },
+	{ "REP MOVSB", string_movsb, 1, READS | WRITES | STORES }, { "REP MOVSW", string_movsw, 2, READS | WRITES | STORES },
+	{ "REP MOVSD", string_movsl, 4, READS | WRITES | STORES }, { "REP MOVSQ", string_movsq, 8, READS | WRITES | STORES },
+	{ "REP STOSB", string_stosb, 1, WRITES | STORES }, { "REP STOSW", string_stosw, 2, WRITES | STORES },
+	{ "REP STOSD", string_stosl, 4, WRITES | STORES }, { "REP STOSQ", string_stosq, 8, WRITES | STORES },
 	{ "REP INSB", string_insb, 1, WRITES }, { "REP INSW", string_insw, 2, WRITES }, { "REP INSD", string_insl, 4, WRITES },
 	{ "REP OUTSB", string_outsb, 1, READS }, { "REP OUTSW", string_outsw, 2, READS }, { "REP OUTSD", string_outsl, 4, READS },
 	{ "REP LODSB", string_lodsb, 1, READS }, { "REP LODSQ", string_lodsq, 8, READS },
-	{ "REPE CMPSB", string_cmpsb, 1, READS | WRITES }, { "REPE CMPSQ", string_cmpsq, 8, READS | WRITES },
-	{ "REPE SCASB", string_scasb, 1, WRITES }, { "REPE SCASQ", string_scasq, 8, WRITES },
+	{ "REPE CMPSB", string_cmpsb, 1, READS | WRITES | COMPARES }, { "REPE CMPSQ", string_cmpsq, 8, READS | WRITES | COMPARES },
+	{ "REPE SCASB", string_scasb, 1, WRITES | COMPARES }, { "REPE SCASQ", string_scasq, 8, WRITES | COMPARES },
 };
-
-/* CMPS and SCAS read what the others write. */
-static bool only_compares(const struct string *s)
-{
-	return s->text[3] == 'E';
-}
 
 static struct fault run_string(u64 rsi, u64 rdi, bool down)
 {
@@ -75,11 +72,11 @@ static void check_half_way(bool down, u32 faulting)
 
 	CASE("%s, DF = %u, by its %s", now->text, down, faulting == READS ? "source" : "destination");
 	memset(other, 0x5a, PAGE_SIZE);
-	memset(page, only_compares(now) || faulting == READS ? 0x5a : 0, PAGE_SIZE);
+	memset(page, now->accesses & COMPARES || faulting == READS ? 0x5a : 0, PAGE_SIZE);
 	page_map(base, physical_address(page), PAGE_PRESENT | PAGE_WRITE);
 	const struct fault fault = run_string(faulting == READS ? start : far, faulting == WRITES ? start : far, down);
 
-	expect_fault(fault, VECTOR_PF, faulting == WRITES && !only_compares(now) ? PF_W : 0);
+	expect_fault(fault, VECTOR_PF, faulting == WRITES && !(now->accesses & COMPARES) ? PF_W : 0);
 	expect_eq(fault.cr2, edge);
 	expect_eq(fault.frame.rip, (u64)now->run);
 	expect_eq(fault.frame.rcx, ELEMENTS - BEFORE);
@@ -92,11 +89,11 @@ static void check_half_way(bool down, u32 faulting)
 	else
 		expect_eq(fault.frame.rdi, far);
 	expect_bits(fault.frame.rflags, RFLAGS_DF, down ? RFLAGS_DF : 0);
-	if (faulting == READS || only_compares(now))
+	if (faulting == READS || now->accesses & COMPARES)
 		return;
 	/* What is done is done, and no more. */
 	expect_eq(page[down ? BEFORE * now->size : PAGE_SIZE - BEFORE * now->size - 1], 0);
-	if (now->accesses & READS || now->text[4] == 'S')
+	if (now->accesses & STORES)
 		expect_filled(page, down ? 0 : PAGE_SIZE - BEFORE * now->size, down ? BEFORE * now->size : PAGE_SIZE, 0x5a);
 }
 

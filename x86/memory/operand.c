@@ -157,6 +157,17 @@ static void end(const u8 *memory)
 	trial.flags &= RFLAGS_CF | RFLAGS_ZF | RFLAGS_DF;	/* the others are undefined behind some of them */
 }
 
+/* Both pages, but for the one that is missing; 0: none. */
+static void map_both(u64 missing)
+{
+	static const u64 places[] = { GUEST_PHYSICAL, SECOND_PHYSICAL };
+
+	for (u32 i = 0; i < 2; i++)
+		ept_map(places[i], places[i] == missing ? 0 : physical_address(pages) + i * PAGE_SIZE,
+			places[i] == missing ? 0 : EPT_RWX | EPT_WB);
+	ept_flush();
+}
+
 static void guest_runs_operand(void)
 {
 	operand_run(now->code, (void *)(LINEAR + offset), &trial);
@@ -165,7 +176,6 @@ static void guest_runs_operand(void)
 /* The page that is missing, of the two; what the exit says of the access; and what comes when it is there. */
 static void try_operand(u64 missing)
 {
-	const u64 first = physical_address(pages) | EPT_RWX | EPT_WB, second = first + PAGE_SIZE;
 	const u64 access = now->access & WRITES ? EPT_VIOLATION_WRITE : EPT_VIOLATION_READ;
 	u8 *memory = pages + offset, untouched[32];
 
@@ -174,9 +184,7 @@ static void try_operand(u64 missing)
 	end(host_pages + offset);
 	const struct trial expected = trial;
 
-	ept_map(GUEST_PHYSICAL, missing == GUEST_PHYSICAL ? 0 : physical_address(pages), missing == GUEST_PHYSICAL ? 0 : EPT_RWX | EPT_WB);
-	ept_map(SECOND_PHYSICAL, missing == SECOND_PHYSICAL ? 0 : second & ~0xfffull, missing == SECOND_PHYSICAL ? 0 : EPT_RWX | EPT_WB);
-	ept_flush();
+	map_both(missing);
 	begin(memory);
 	memcpy(untouched, memory, sizeof(untouched));
 	guest_run(guest_runs_operand);
@@ -192,9 +200,7 @@ static void try_operand(u64 missing)
 		expect_eq(vmcs_read(GUEST_LINEAR_ADDRESS), LINEAR + offset);
 	expect_bytes(memory, untouched, sizeof(untouched));
 
-	ept_map(GUEST_PHYSICAL, first & ~0xfffull, EPT_RWX | EPT_WB);
-	ept_map(SECOND_PHYSICAL, second & ~0xfffull, EPT_RWX | EPT_WB);
-	ept_flush();
+	map_both(0);
 	guest_resume();
 	expect_guest_done();
 	end(memory);
